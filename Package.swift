@@ -1,0 +1,53 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "Cairn",
+    products: [
+        .executable(name: "cairn", targets: ["cairn"]),
+        .library(name: "Regression", targets: ["Regression"]),
+        .library(name: "Pricing", targets: ["Pricing"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Who may import whom is drawn in Docs/Architecture.md and enforced by Tests/TidyTests.
+        .target(name: "CKernels"),
+        .target(name: "Regression", dependencies: ["CKernels"], swiftSettings: settings),
+        .target(name: "Pricing", dependencies: ["CKernels", "Regression"], swiftSettings: settings),
+        .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
+        .target(name: "Cluster", dependencies: ["CSodium", "Regression"], swiftSettings: settings),
+        .target(
+            name: "Wire",
+            dependencies: ["Cluster", "Regression", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: settings),
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
+        .target(
+            name: "Runtime",
+            dependencies: [
+                "Cluster", "Pricing", "Regression", "Wire", "ZeroMQ", "Yams",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "cairn",
+            dependencies: [
+                "Cluster", "Pricing", "Regression", "Runtime",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

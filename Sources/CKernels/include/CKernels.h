@@ -1,0 +1,120 @@
+// CKernels: the hot loops of Cairn in C.
+//
+// Why C: Swift has no per-function CPU target, so fused multiply-add loops at the baseline target become library calls.
+// Each kernel is written once (`*.inc`) over vector types and compiled for several CPU paths; the path is chosen at run
+// time. All paths give the same bits: every output element is one chain of explicit fused multiply-adds in one fixed
+// order, vector lanes are different elements, and contraction by the compiler is off.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// MARK: CPU paths (cpu.c)
+
+/// The instruction sets for which the kernels are compiled, from the slowest to the fastest.
+typedef enum {
+    CK_PORTABLE = 0,  // any CPU; fused multiply-add through the C library where the CPU's baseline has none
+    CK_AVX2 = 1,      // x86-64 with AVX2 and FMA
+    CK_AVX512 = 2,    // x86-64 with AVX-512 F, VL, BW, DQ
+    CK_PATH_COUNT = 3
+} ck_path;
+
+/// Whether this CPU can run `path`.
+int ck_path_supported(ck_path path);
+/// The path in use: the fastest supported one, unless `ck_path_select` chose another.
+ck_path ck_path_current(void);
+/// Uses `path` from now on, in all threads. Returns 0, or -1 if this CPU cannot run it (then nothing changes).
+int ck_path_select(ck_path path);
+/// `portable`, `avx2` or `avx512`.
+const char *ck_path_name(ck_path path);
+
+// MARK: Dense layers (layers.inc)
+//
+// Matrices are row-major. `ld…` is the distance between rows in elements. Widths are padded to multiples of CK_LANES;
+// the padding of weights and biases is zero, so that padded activations are zero as well.
+//
+// Packed weights come in panels of CK_PANEL columns (the last may be narrower, a multiple of CK_LANES). Panel p holds,
+// for each k, its columns side by side: element (k, n) of a K × N matrix is at
+//     panel(n / CK_PANEL) + k * width(panel) + n % CK_PANEL,   panel p starting at p * CK_PANEL * K.
+
+enum { CK_LANES = 16, CK_PANEL = 64 };
+
+/// What happens to an element after its sum.
+typedef enum { CK_IDENTITY = 0, CK_RELU = 1, CK_GATE = 2 } ck_epilogue;
+
+/// c[r, n] = epilogue(start[n] + sum over k < depth of a[r, k] b[k, n]) for r < rows and n < columns (a multiple of
+/// CK_LANES), b packed, k in ascending order. `start` may be null (zero). CK_RELU: negative becomes zero, NaN stays.
+/// CK_GATE: the element becomes zero unless gate[r, n] > 0.
+void ck_matmul(const float *a, size_t lda, size_t rows, size_t depth, const float *b, size_t columns,
+               const float *start, ck_epilogue epilogue, const float *gate, size_t ldgate, float *c, size_t ldc);
+
+/// g[o, n] = sum over r < rows of d[r, o] x[r, n] for o < outputs and n < width (a multiple of CK_LANES, at most
+/// CK_PANEL), r in ascending order. g is one panel (rows of `width`). With `resume` the sums go on from what g holds: a batch may
+/// come in several calls.
+void ck_outer_panel(const float *d, size_t ldd, const float *x, size_t ldx, size_t rows, size_t outputs,
+                    size_t width, int resume, float *g);
+
+/// g[n] = sum over r < rows of d[r, n] for n < columns (a multiple of CK_LANES), r in ascending order; `resume` as above.
+void ck_column_sums(const float *d, size_t ldd, size_t rows, size_t columns, int resume, float *g);
+
+/// to[i * ldto + o] = from[o * ldfrom + i] for o < outputs, i < inputs: a block of weights from one packing to the other.
+void ck_transpose(const float *from, size_t ldfrom, size_t outputs, size_t inputs, float *to, size_t ldto);
+
+// MARK: Optimisers (layers.inc)
+
+/// One Adam step (Kingma and Ba 2015, algorithm 1) on `count` weights (a multiple of CK_LANES):
+/// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; w -= rate * m / (sqrt(v * scale) + epsilon).
+/// The caller folds both bias corrections into `rate` = learningRate / (1 - b1^t) and `scale` = 1 / (1 - b2^t).
+void ck_adam(float *w, const float *g, float *m, float *v, size_t count, float b1, float b2, float rate, float scale,
+             float epsilon);
+/// One step of gradient descent with momentum: m = momentum m + g; w -= rate * m.
+void ck_momentum(float *w, const float *g, float *m, size_t count, float momentum, float rate);
+
+// MARK: Elementary functions (math.inc, math.c)
+
+/// e^x, e^x - 1, ln x and the normal distribution function, within 1, 2, 1 and 8 ulp; the same bits on every path.
+double ck_exp(double x);
+double ck_expm1(double x);
+double ck_log(double x);
+double ck_normal(double x);
+/// The same for `count` numbers; x and y may be the same.
+void ck_exp_all(const double *x, double *y, size_t count);
+void ck_expm1_all(const double *x, double *y, size_t count);
+void ck_log_all(const double *x, double *y, size_t count);
+void ck_normal_all(const double *x, double *y, size_t count);
+/// cos(pi x) for x in [0, 1], within 2 ulp of 1; NaN outside.
+double ck_cospi(double x);
+
+// MARK: Regions (spatial.inc)
+
+/// A half-plane a x[first] + b x[second] <= bound.
+typedef struct {
+    size_t first, second;
+    double a, b, bound;
+} ck_cut;
+
+/// How many of the points centre + scale * offset lie in the box [lower, upper] and in all half-planes. `offsets` holds
+/// for each coordinate its `count` numbers (a multiple of 8).
+size_t ck_count_admissible(const double *centre, double scale, const double *offsets, size_t count, size_t dimension,
+                           const double *lower, const double *upper, const ck_cut *cuts, size_t cut_count);
+
+// MARK: Threads (team.c)
+
+/// A fixed set of threads that run one function together: the caller and size - 1 helpers that sleep in between.
+typedef struct ck_team ck_team;
+/// A team of `size` threads (at least 1), or null if a thread could not be started.
+ck_team *ck_team_create(int size);
+int ck_team_size(const ck_team *team);
+/// Calls body(context, thread) for each thread 0 ..< size, one call on each thread, and returns when all are done.
+void ck_team_run(ck_team *team, void (*body)(void *context, int thread), void *context);
+void ck_team_destroy(ck_team *team);
+
+// MARK: Pricing (pricing.inc)
+
+/// Down-and-out puts, spot 1: `points` holds `count` rows (barrier, strike, maturity, volatility, rate). Writes the
+/// values and, unless `gradient` is null, rows of five derivatives in the same order. left[i] = 1 marks a contract that
+/// the closed form does not cover (at or near a limit, or not a number): the caller prices it.
+void ck_down_and_out_put(const double *points, size_t count, double *value, double *gradient, unsigned char *left);
+
+#endif

@@ -1,0 +1,222 @@
+// The coordinator's side of workers and trainers: who is there, who holds what, what comes back.
+
+internal import Regression
+
+extension Coordinator {
+    mutating func greet(
+        _ hello: ToCoordinator.Hello, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        // A peer that changes its life leaves the old one.
+        if let old = roster.incarnation(of: peer), old != hello.incarnation {
+            lose(old, cause: "replaced", isPlanned: false, &effects, now)
+        }
+        let isNew = roster[hello.incarnation] == nil
+        let held = hello.held.filter { run($0.job.study) != nil }.map { Roster.Lease(attempt: $0, since: now) }
+        let before = roster.enter(hello, peer: peer, held: held, now: now)
+        effects.append(
+            .send(
+                .welcome(.init(term: term, heartbeat: settings.heartbeat, publisher: settings.publisher)), to: peer))
+        // Jobs of no study that is known here will never be asked for.
+        for attempt in hello.held where run(attempt.job.study) == nil {
+            effects.append(.send(.cancel(attempt), to: peer))
+        }
+        // An assignment that was on its way when the connection broke never arrived.
+        for lease in before where !held.contains(where: { $0.attempt.job == lease.attempt.job }) {
+            giveBack(lease, cause: nil, &effects, now)
+        }
+        guard isNew else { return }
+        for k in runs.indices where runs[k].ending == nil {
+            runs[k].statistics.workers = max(runs[k].statistics.workers, roster.count(.worker))
+            if hello.role == .worker { runs[k].statistics.numerics.insert(hello.numerics) }
+            tell(k, .worker(.joined, name: hello.name, detail: "process \(hello.processID)"), &effects, now)
+        }
+    }
+
+    mutating func heartbeatReceived(
+        _ heartbeat: ToCoordinator.Heartbeat, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard roster.incarnation(of: peer) == heartbeat.incarnation, let member = roster[heartbeat.incarnation] else {
+            effects.append(.send(.unknownPeer, to: peer))
+            return
+        }
+        roster.heard(heartbeat.incarnation, now: now)
+        // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
+        for lease in member.held
+        where !heartbeat.held.contains(lease.attempt) && lease.since + settings.heartbeat + settings.heartbeat <= now {
+            _ = roster.release(lease.attempt.job, of: heartbeat.incarnation)
+            giveBack(lease, cause: nil, &effects, now)
+        }
+    }
+
+    mutating func progressReceived(_ progress: ToCoordinator.Progress, _ effects: inout [Effect], _ now: Instant) {
+        roster.heard(progress.incarnation, now: now)
+        guard let k = index(progress.attempt.job.study), progress.attempt.job.batch == runs[k].batchNumber,
+            case .train(let works)? = runs[k].batch?.content, progress.attempt.job.items.upperBound <= works.count,
+            !progress.attempt.job.items.isEmpty
+        else { return }
+        let epochs = works[progress.attempt.job.items.lowerBound].settings.epochs
+        tell(k, .epoch(runs[k].phase, progress.epoch, epochs: epochs), &effects, now)
+    }
+
+    mutating func disconnected(_ peer: PeerID, _ effects: inout [Effect], _ now: Instant) {
+        for k in runs.indices { runs[k].watchers.removeAll { $0 == peer } }
+        guard let incarnation = roster.incarnation(of: peer) else { return }
+        lose(incarnation, cause: "connection lost", isPlanned: false, &effects, now)
+    }
+
+    /// Forgets a worker; what it held goes to others, in front of everything that waits.
+    mutating func lose(
+        _ incarnation: Incarnation, cause: String, isPlanned: Bool, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard let member = roster.remove(incarnation) else { return }
+        for k in runs.indices where runs[k].ending == nil {
+            tell(k, .worker(isPlanned ? .left : .lost, name: member.hello.name, detail: cause), &effects, now)
+        }
+        // Only the job that ran can have killed it. The others are given back first, so that it comes out on top.
+        for (position, lease) in member.held.enumerated().reversed() {
+            giveBack(lease, cause: position == 0 && !isPlanned ? "\(member.hello.name): \(cause)" : nil, &effects, now)
+        }
+    }
+
+    /// Returns a leased job to the queue. With a cause, the attempt counts against the job.
+    mutating func giveBack(_ lease: Roster.Lease, cause: String?, _ effects: inout [Effect], _ now: Instant) {
+        let attempt = lease.attempt
+        guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
+            runs[k].results?.isOpen(attempt.job.items) == true,
+            !runs[k].awaited.values.contains(where: { $0.attempt.job == attempt.job })
+        else { return }
+        if let cause { decide([.attemptLost(attempt, cause: cause)], &effects, now) }
+        let losses = runs[k].tries[attempt.job]?.losses ?? []
+        if losses.count >= settings.crashLimit {
+            abandon(
+                attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
+                now)
+        } else {
+            runs[k].tries[attempt.job, default: .init()].number = attempt.number
+            runs[k].queue.giveBack(attempt.job.items)
+            runs[k].statistics.reassigned += 1
+            tell(k, .reassigned("\(attempt): \(cause ?? "not started")"), &effects, now)
+        }
+    }
+
+    private mutating func abandon(_ job: JobID, reason: String, _ effects: inout [Effect], _ now: Instant) {
+        guard let k = index(job.study) else { return }
+        decide([.jobAbandoned(job, reason: reason)], &effects, now)
+        tell(k, .abandoned("\(job): \(reason)"), &effects, now)
+        advanceIfComplete(k, &effects, now)
+    }
+
+    // MARK: Results
+
+    mutating func finished(
+        _ finished: ToCoordinator.Finished, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard roster.incarnation(of: peer) == finished.incarnation else {
+            effects.append(.send(.unknownPeer, to: peer))
+            return
+        }
+        roster.heard(finished.incarnation, now: now)
+        let job = finished.attempt.job
+        guard let k = index(job.study), job.batch == runs[k].batchNumber, runs[k].results?.isOpen(job.items) == true
+        else {
+            // Done already, or not wanted any more.
+            _ = roster.release(job, of: finished.incarnation)
+            effects.append(.send(.acknowledge(finished.attempt), to: peer))
+            withRun(job.study) { run in
+                run.statistics.duplicatesDropped += 1
+                if case .success(let result) = finished.outcome { run.statistics.repeatedCalls += result.oracleCalls }
+            }
+            return
+        }
+        if case .success(.trained(let parameters, _)) = finished.outcome, !blobs.contains(parameters.digest) {
+            runs[k].awaited[parameters.digest] = finished
+            pull(parameters, from: peer, &effects)
+            return
+        }
+        complete(finished, &effects, now)
+    }
+
+    /// Takes a result whose blobs are here.
+    mutating func complete(_ finished: ToCoordinator.Finished, _ effects: inout [Effect], _ now: Instant) {
+        let attempt = finished.attempt
+        let lease = roster.release(attempt.job, of: finished.incarnation)
+        guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber else { return }
+        if let peer = roster[finished.incarnation]?.peer {
+            defer { effects.append(.send(.acknowledge(attempt), to: peer)) }
+            settle(finished, lease, k, &effects, now)
+        } else {
+            settle(finished, lease, k, &effects, now)
+        }
+        advanceIfComplete(k, &effects, now)
+    }
+
+    private mutating func settle(
+        _ finished: ToCoordinator.Finished, _ lease: Roster.Lease?, _ k: Int, _ effects: inout [Effect], _ now: Instant
+    ) {
+        let attempt = finished.attempt
+        let failure: WorkFailure
+        switch finished.outcome {
+        case .success(let result) where runs[k].results?.fits(attempt.job.items, result) == true:
+            runs[k].statistics.jobs += 1
+            runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
+            decide([.itemsCompleted(attempt.job, result)], &effects, now)
+            progressed(k, &effects, now)
+            return
+        case .success: failure = WorkFailure("a result that does not fit the job")
+        case .failure(let words): failure = words
+        }
+        if failure.isFinal {
+            abandon(attempt.job, reason: failure.description, &effects, now)
+        } else {
+            giveBack(
+                lease ?? Roster.Lease(attempt: attempt, since: now), cause: failure.description, &effects, now)
+        }
+    }
+
+    // MARK: Assignments
+
+    /// Leases waiting work to idle workers, the oldest study first.
+    mutating func dispatch(_ effects: inout [Effect], _ now: Instant) {
+        for k in runs.indices where runs[k].ending == nil {
+            guard let batch = runs[k].batch else { continue }
+            let (role, oracle) = (batch.kind.role, batch.oracle)
+            while !runs[k].queue.isEmpty,
+                let incarnation = roster.idle(
+                    role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
+            {
+                guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else { break }
+                // A late result may have done it in the meantime.
+                guard runs[k].results?.isOpen(items) == true else { continue }
+                let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
+                let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
+                roster.lease(attempt, to: incarnation, now: now)
+                runs[k].statistics.attempts += 1
+                effects.append(
+                    .send(.assign(.init(attempt: attempt, work: batch.work(items))), to: roster[incarnation]!.peer))
+            }
+        }
+    }
+
+    /// Full shards first, smaller ones towards the end, so that all workers finish together.
+    private func shardSize(_ kind: Work.Kind, waiting: Int) -> Int {
+        let most =
+            switch kind {
+            case .train: 1
+            case .ascend, .probe: settings.shardSize
+            case .label, .predict: settings.rowsPerJob
+            }
+        let workers = max(1, roster.count(kind.role))
+        return max(1, min(most, (waiting + 2 * workers - 1) / (2 * workers)))
+    }
+}
+
+extension WorkResult {
+    /// Oracle calls that went into it.
+    var oracleCalls: Int {
+        switch self {
+        case .maximizers(_, let calls), .gains(_, let calls): calls
+        case .labels(let valuations): valuations.prices.count
+        case .trained, .predictions: 0
+        }
+    }
+}

@@ -1,0 +1,238 @@
+// The coordinator: decides who computes what, and what counts as done.
+//
+// The problem: workers die, hang, come back and repeat themselves; messages arrive late, twice or never. Keeping track of
+// who has been told what, and rolling it back when they fail, has a case for every pair of faults. Here a job's result
+// is a pure function of its name, so nothing needs to be rolled back: a job is leased to whoever is idle, leased again
+// when its holder is lost, and the first result to come is taken, whoever sends it. Leases make the work end sooner;
+// correctness does not rest on them.
+
+package struct Coordinator: Sendable {
+    package struct Settings: Sendable, Hashable {
+        /// How often workers say that they are alive.
+        package var heartbeat: Duration = .seconds(2)
+        /// Silence after which a worker is lost and its leases end.
+        package var lost: Duration = .seconds(10)
+        /// A job whose attempts were lost so often is abandoned.
+        package var crashLimit = 3
+        /// The most seeds per ascent job.
+        package var shardSize = 256
+        /// The most inputs per label or prediction job.
+        package var rowsPerJob = 4096
+        /// Where parameters are published.
+        package var publisher = ""
+
+        package init() {}
+    }
+
+    package enum Event: Sendable {
+        /// The first event of a life.
+        case started(term: UInt64)
+        case received(ToCoordinator, from: PeerID)
+        /// A message could not be sent to this peer: it is gone.
+        case unreachable(PeerID)
+        /// A submission was found good; its study gets this name.
+        case validated(ToCoordinator.Submission, StudyID, from: PeerID)
+        /// A submission was found wanting.
+        case refused(ToCoordinator.Submission, [String], from: PeerID)
+        /// A blob that was on its way is complete and is what it claims to be; or it is not.
+        case stored(BlobReference)
+        case damaged(BlobReference)
+        case planned(StudyID, StudyPlan, PlanStep)
+        case written(StudyID, files: [StudyEvent.File], incomplete: Bool)
+        case tick
+    }
+
+    package enum Effect: Sendable {
+        case persist([Fact])
+        case send(FromCoordinator, to: PeerID)
+        /// Publish a version with its bytes, which the store has.
+        case publish(StudyID, version: Int, BlobReference)
+        /// Check the text of a submission; answer with `validated` or `refused`.
+        case validate(ToCoordinator.Submission, from: PeerID)
+        /// Compute the first step of a study's plan, or the one after these results; answer with `planned`.
+        case begin(StudyID, text: String, [ToCoordinator.Attachment])
+        case advance(StudyID, StudyPlan, BatchResults)
+        /// Make the files of the result; answer with `written`.
+        case write(StudyID, StudyOutcome, StudyStatistics)
+        /// Keep these bytes.
+        case store([UInt8])
+        /// Keep a part of a blob; answer with `stored` or `damaged` after its last.
+        case accept(BlobChunk)
+        /// Send a part of a blob, or say that it is not here.
+        case sendBlob(BlobRequest, to: PeerID)
+    }
+
+    let settings: Settings
+    var term: UInt64 = 0
+    var roster = Roster()
+    /// In the order in which they were accepted.
+    var runs: [StudyRun] = []
+    /// Good submissions whose attachments are on their way.
+    var arriving: [Arrival] = []
+    var blobs: Set<Digest> = []
+    var pulls: [Digest: Pull] = [:]
+
+    struct Arrival: Sendable {
+        var submission: ToCoordinator.Submission
+        var study: StudyID
+        var peer: PeerID
+    }
+
+    /// A blob on its way here.
+    struct Pull: Sendable {
+        var blob: BlobReference
+        var offset: Int
+        var peer: PeerID
+    }
+
+    package init(settings: Settings) { self.settings = settings }
+
+    /// When `step(.tick)` is due at the latest.
+    package var deadline: Instant? { roster.nextSilence(settings.lost) }
+
+    /// Takes an event and says what to do, in order.
+    package mutating func step(_ event: Event, at now: Instant) -> [Effect] {
+        var effects: [Effect] = []
+        switch event {
+        case .started(let term): decide([.termBegan(term)], &effects, now)
+        case .received(let message, let peer): receive(message, peer, &effects, now)
+        case .unreachable(let peer): disconnected(peer, &effects, now)
+        case .validated(let submission, let study, let peer): validated(submission, study, peer, &effects, now)
+        case .refused(let submission, let problems, let peer):
+            effects.append(.send(.rejected(.init(token: submission.token, problems: problems)), to: peer))
+        case .stored(let blob): stored(blob, &effects, now)
+        case .damaged(let blob): pulls[blob.digest] = nil
+        case .planned(let study, let plan, let step): planned(study, plan, step, &effects, now)
+        case .written(let study, let files, let incomplete):
+            end(study, .done(files: files, incomplete: incomplete), &effects, now)
+        case .tick: break
+        }
+        for incarnation in roster.silent(for: settings.lost, now: now) {
+            lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
+        }
+        dispatch(&effects, now)
+        return effects
+    }
+
+    /// Persists facts and makes them so.
+    mutating func decide(_ facts: [Fact], _ effects: inout [Effect], _ now: Instant) {
+        effects.append(.persist(facts))
+        for fact in facts { apply(fact, at: now) }
+    }
+
+    /// The only writer of durable state. A fact that fits nothing any more (of a study that has ended) changes nothing.
+    package mutating func apply(_ fact: Fact, at now: Instant) {
+        switch fact {
+        case .termBegan(let term): self.term = term
+        case .studyAccepted(let id, let token, let text, let attachments):
+            runs.append(StudyRun(id: id, token: token, text: text, attachments: attachments, accepted: now))
+        case .itemsCompleted(let job, let result):
+            withRun(job.study) { run in
+                guard job.batch == run.batchNumber, run.results?.record(job.items, result) == true else { return }
+                run.tries[job] = nil
+            }
+        case .attemptLost(let attempt, let cause):
+            withRun(attempt.job.study) { run in
+                guard attempt.job.batch == run.batchNumber else { return }
+                run.tries[attempt.job, default: .init()].number = max(
+                    attempt.number, run.tries[attempt.job]?.number ?? 0)
+                run.tries[attempt.job]!.losses.append(cause)
+            }
+        case .jobAbandoned(let job, let reason):
+            withRun(job.study) { run in
+                guard job.batch == run.batchNumber else { return }
+                run.results?.abandon(job.items, reason: reason)
+                run.tries[job] = nil
+                run.statistics.abandoned += 1
+            }
+        case .studyEnded(let id, let ending):
+            withRun(id) { run in
+                run.ending = ending
+                run.plan = nil
+                run.batch = nil
+                run.results = nil
+                run.queue = ShardQueue(count: 0)
+                run.tries = [:]
+                run.awaited = [:]
+            }
+        }
+    }
+
+    func index(_ study: StudyID) -> Int? { runs.lastIndex { $0.id == study } }
+
+    func run(_ study: StudyID) -> StudyRun? { index(study).map { runs[$0] } }
+
+    mutating func withRun(_ study: StudyID, _ body: (inout StudyRun) -> Void) {
+        if let k = index(study) { body(&runs[k]) }
+    }
+
+    private mutating func receive(_ message: ToCoordinator, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant) {
+        switch message {
+        case .hello(let hello): greet(hello, peer, &effects, now)
+        case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
+        case .finished(let finished): self.finished(finished, peer, &effects, now)
+        case .progress(let progress): progressReceived(progress, &effects, now)
+        case .goodbye(let incarnation):
+            guard roster.incarnation(of: peer) == incarnation else { return }
+            lose(incarnation, cause: "left", isPlanned: true, &effects, now)
+        case .exited(let exit): lose(exit.incarnation, cause: exit.cause, isPlanned: false, &effects, now)
+        case .submit(let submission): submitted(submission, peer, &effects)
+        case .watch(let watch): watched(watch, peer, &effects)
+        case .cancelStudy(let study): end(study, .cancelled, &effects, now)
+        case .want(let request): effects.append(.sendBlob(request, to: peer))
+        case .blob(let chunk): chunkReceived(chunk, peer, &effects)
+        }
+    }
+
+    // MARK: Blobs on their way here
+
+    mutating func pull(_ blob: BlobReference, from peer: PeerID, _ effects: inout [Effect]) {
+        // Asked again (by a result that was sent again, say), it starts over: the answer may have been lost.
+        pulls[blob.digest] = Pull(blob: blob, offset: 0, peer: peer)
+        effects.append(.send(.want(BlobRequest(blob: blob, offset: 0)), to: peer))
+    }
+
+    private mutating func chunkReceived(_ chunk: BlobChunk, _ peer: PeerID, _ effects: inout [Effect]) {
+        guard var pull = pulls[chunk.blob.digest], pull.peer == peer, pull.blob == chunk.blob,
+            pull.offset == chunk.offset, !chunk.bytes.isEmpty, chunk.bytes.count <= pull.blob.size - pull.offset
+        else { return }
+        pull.offset += chunk.bytes.count
+        pulls[chunk.blob.digest] = pull
+        effects.append(.accept(chunk))
+        if pull.offset < pull.blob.size {
+            effects.append(.send(.want(BlobRequest(blob: pull.blob, offset: pull.offset)), to: peer))
+        }
+    }
+
+    private mutating func stored(_ blob: BlobReference, _ effects: inout [Effect], _ now: Instant) {
+        blobs.insert(blob.digest)
+        pulls[blob.digest] = nil
+        for k in runs.indices {
+            if let finished = runs[k].awaited.removeValue(forKey: blob.digest) {
+                complete(finished, &effects, now)
+            }
+        }
+        for arrival in arriving { acceptIfWhole(arrival, &effects, now) }
+    }
+
+    /// Whether the state holds together. Called after every step in simulations.
+    package func checkInvariants() {
+        roster.checkInvariants()
+        var leased: Set<JobID> = []
+        for member in roster.all {
+            for lease in member.held {
+                leased.insert(lease.attempt.job)
+                guard let run = run(lease.attempt.job.study) else { continue }
+                precondition(
+                    lease.attempt.job.batch <= run.batchNumber, "\(lease.attempt) is of a batch that is not planned yet")
+            }
+        }
+        for run in runs where run.ending == nil {
+            guard let results = run.results else { continue }
+            precondition(
+                results.remaining == 0 || run.queue.waiting > 0 || !run.awaited.isEmpty
+                    || leased.contains { $0.study == run.id && $0.batch == run.batchNumber },
+                "study \(run.id) waits for items that nobody has")
+        }
+    }
+}

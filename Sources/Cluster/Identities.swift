@@ -1,0 +1,118 @@
+// Names of things that travel: digests, incarnations, studies, jobs.
+
+internal import CSodium
+
+/// A point in time on a monotonic clock that the shell chooses; only differences mean something.
+package struct Instant: Sendable, Hashable, Comparable {
+    package var nanoseconds: Int64
+
+    package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+    package static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
+
+    package static func + (instant: Instant, duration: Duration) -> Instant {
+        Instant(nanoseconds: instant.nanoseconds + duration.nanoseconds)
+    }
+
+    package static func - (a: Instant, b: Instant) -> Duration { .nanoseconds(a.nanoseconds - b.nanoseconds) }
+}
+
+extension Duration {
+    package var nanoseconds: Int64 {
+        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+    }
+
+    /// In seconds, for people and for statistics.
+    package var seconds: Double { Double(nanoseconds) / 1e9 }
+}
+
+/// The name of some bytes: their SHA-256.
+package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// Exactly 32.
+    package let bytes: [UInt8]
+
+    package static let length = 32
+
+    /// Nil unless there are 32 bytes.
+    package init?(bytes: some Sequence<UInt8>) {
+        self.bytes = Array(bytes)
+        guard self.bytes.count == Self.length else { return nil }
+    }
+
+    /// The digest of `content`.
+    package init(of content: [UInt8]) {
+        var out = [UInt8](repeating: 0, count: Self.length)
+        crypto_hash_sha256(&out, content, UInt64(content.count))
+        bytes = out
+    }
+
+    package var description: String {
+        let digits = Array("0123456789abcdef")
+        return String(bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+    }
+
+    package static func < (a: Digest, b: Digest) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
+}
+
+/// Immutable bytes, named by their digest: parameters, data sets, files of a result. They move in chunks, on request.
+package struct BlobReference: Sendable, Hashable {
+    package var digest: Digest
+    package var size: Int
+
+    package init(digest: Digest, size: Int) {
+        self.digest = digest
+        self.size = size
+    }
+
+    package init(to content: [UInt8]) {
+        self.init(digest: Digest(of: content), size: content.count)
+    }
+}
+
+/// One life of a worker process, drawn at random when it starts. An old one never comes back.
+package struct Incarnation: Sendable, Hashable, CustomStringConvertible {
+    package let value: UInt64
+
+    package init(_ value: UInt64) { self.value = value }
+
+    package var description: String { hexadecimal(value) }
+}
+
+/// A study, named at random when it is accepted, so that a late result of another coordinator's study finds no home.
+package struct StudyID: Sendable, Hashable, CustomStringConvertible {
+    package let value: UInt64
+
+    package init(_ value: UInt64) { self.value = value }
+
+    package var description: String { hexadecimal(value) }
+}
+
+private func hexadecimal(_ value: UInt64) -> String {
+    let text = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - text.count) + text
+}
+
+/// A connection at the coordinator, named by the transport; a peer that reconnects gets a new one.
+package struct PeerID: Sendable, Hashable {
+    package let value: UInt64
+
+    package init(_ value: UInt64) { self.value = value }
+}
+
+/// A job: some items of one batch of a study. What it computes is a pure function of this name, since the plan of a
+/// study is deterministic; so a result is welcome from anyone, at any time, as often as it comes.
+package struct JobID: Sendable, Hashable, CustomStringConvertible {
+    package var study: StudyID
+    /// The batch's position in the study's plan.
+    package var batch: Int
+    /// Which items of the batch.
+    package var items: Range<Int>
+
+    package init(study: StudyID, batch: Int, items: Range<Int>) {
+        self.study = study
+        self.batch = batch
+        self.items = items
+    }
+
+    package var description: String { "\(study)/\(batch)[\(items.lowerBound)..<\(items.upperBound)]" }
+}

@@ -1,0 +1,327 @@
+// Every message of the cluster, on one page. The wire form is in Protos/, the rules in Docs/Protocol.md.
+
+package import Regression
+
+/// Part of a blob. An answer to `want`; `offset` + bytes up to `size` in all. No bytes at offset 0 of a blob that is not
+/// empty: the asked one does not have it.
+package struct BlobChunk: Sendable, Hashable {
+    package var blob: BlobReference
+    package var offset: Int
+    package var bytes: [UInt8]
+
+    package init(blob: BlobReference, offset: Int, bytes: [UInt8]) {
+        self.blob = blob
+        self.offset = offset
+        self.bytes = bytes
+    }
+}
+
+/// A wish for the bytes of a blob from an offset on.
+package struct BlobRequest: Sendable, Hashable {
+    package var blob: BlobReference
+    package var offset: Int
+
+    package init(blob: BlobReference, offset: Int) {
+        self.blob = blob
+        self.offset = offset
+    }
+}
+
+/// One try at a job.
+package struct Attempt: Sendable, Hashable, CustomStringConvertible {
+    package var job: JobID
+    /// From 1.
+    package var number: Int
+
+    package init(job: JobID, number: Int) {
+        self.job = job
+        self.number = number
+    }
+
+    package var description: String { "\(job)#\(number)" }
+}
+
+// MARK: To the coordinator
+
+package enum ToCoordinator: Sendable, Hashable {
+    // From workers and trainers.
+    case hello(Hello)
+    case heartbeat(Heartbeat)
+    case finished(Finished)
+    case progress(Progress)
+    case goodbye(Incarnation)
+    // From clients.
+    case submit(Submission)
+    case watch(Watch)
+    case cancelStudy(StudyID)
+    /// From the supervisor of local processes: this life is over.
+    case exited(ProcessExit)
+    // From anyone.
+    case want(BlobRequest)
+    case blob(BlobChunk)
+
+    /// A process introduces itself: at its start, after each reconnection, and when it is told that it is unknown.
+    package struct Hello: Sendable, Hashable {
+        package var incarnation: Incarnation
+        package var role: Role
+        package var name: String
+        package var processID: Int32
+        /// Jobs that it takes at a time, running and waiting.
+        package var credit: Int
+        package var oracles: [OracleReference]
+        /// What its numbers depend on: CPU path and library versions.
+        package var numerics: String
+        /// Attempts that it holds, running, waiting or finished and not acknowledged.
+        package var held: [Attempt]
+
+        package init(
+            incarnation: Incarnation, role: Role, name: String, processID: Int32, credit: Int,
+            oracles: [OracleReference], numerics: String, held: [Attempt]
+        ) {
+            self.incarnation = incarnation
+            self.role = role
+            self.name = name
+            self.processID = processID
+            self.credit = credit
+            self.oracles = oracles
+            self.numerics = numerics
+            self.held = held
+        }
+    }
+
+    /// Still here; renews the leases of the attempts that it names.
+    package struct Heartbeat: Sendable, Hashable {
+        package var incarnation: Incarnation
+        package var held: [Attempt]
+
+        package init(incarnation: Incarnation, held: [Attempt]) {
+            self.incarnation = incarnation
+            self.held = held
+        }
+    }
+
+    package enum Outcome: Sendable, Hashable {
+        case success(WorkResult)
+        case failure(WorkFailure)
+    }
+
+    /// An attempt has ended. Sent again until it is acknowledged.
+    package struct Finished: Sendable, Hashable {
+        package var incarnation: Incarnation
+        package var attempt: Attempt
+        /// Compute time.
+        package var duration: Duration
+        package var outcome: Outcome
+
+        package init(incarnation: Incarnation, attempt: Attempt, duration: Duration, outcome: Outcome) {
+            self.incarnation = incarnation
+            self.attempt = attempt
+            self.duration = duration
+            self.outcome = outcome
+        }
+    }
+
+    /// An epoch of a training, for people to watch.
+    package struct Progress: Sendable, Hashable {
+        package var incarnation: Incarnation
+        package var attempt: Attempt
+        package var epoch: EpochReport
+
+        package init(incarnation: Incarnation, attempt: Attempt, epoch: EpochReport) {
+            self.incarnation = incarnation
+            self.attempt = attempt
+            self.epoch = epoch
+        }
+    }
+
+    /// A study to run. `token` makes a repeated submission the same one.
+    package struct Submission: Sendable, Hashable {
+        package var token: UInt64
+        /// The study file with its defaults filled in.
+        package var study: String
+        package var attachments: [Attachment]
+
+        package init(token: UInt64, study: String, attachments: [Attachment]) {
+            self.token = token
+            self.study = study
+            self.attachments = attachments
+        }
+    }
+
+    package struct Attachment: Sendable, Hashable {
+        package enum Part: UInt8, Sendable, Hashable, CaseIterable {
+            case training = 1, test, model, seeds
+        }
+
+        package var part: Part
+        package var blob: BlobReference
+
+        package init(part: Part, blob: BlobReference) {
+            self.part = part
+            self.blob = blob
+        }
+    }
+
+    /// A wish to be told of a study's events from number `after` + 1 on.
+    package struct Watch: Sendable, Hashable {
+        package var study: StudyID
+        package var after: Int
+
+        package init(study: StudyID, after: Int) {
+            self.study = study
+            self.after = after
+        }
+    }
+
+    package struct ProcessExit: Sendable, Hashable {
+        package var incarnation: Incarnation
+        /// In words: `signal 9`, `exit code 1`.
+        package var cause: String
+
+        package init(incarnation: Incarnation, cause: String) {
+            self.incarnation = incarnation
+            self.cause = cause
+        }
+    }
+}
+
+// MARK: From the coordinator
+
+package enum FromCoordinator: Sendable, Hashable {
+    // To workers and trainers.
+    case welcome(Welcome)
+    case assign(Assignment)
+    /// The result is kept; the worker may forget it.
+    case acknowledge(Attempt)
+    /// The result is not wanted any more.
+    case cancel(Attempt)
+    /// Who are you? Say hello (again).
+    case unknownPeer
+    /// Finish what runs, take nothing new, leave.
+    case drain
+    /// Published to all: a new version, bytes included.
+    case parameters(ParametersPublished)
+    // To clients.
+    case accepted(Accepted)
+    case rejected(Rejected)
+    case events(StudyID, [StudyEvent])
+    // To anyone.
+    case want(BlobRequest)
+    case blob(BlobChunk)
+
+    package struct Welcome: Sendable, Hashable {
+        /// Which life of the coordinator this is.
+        package var term: UInt64
+        package var heartbeat: Duration
+        /// Where it publishes.
+        package var publisher: String
+
+        package init(term: UInt64, heartbeat: Duration, publisher: String) {
+            self.term = term
+            self.heartbeat = heartbeat
+            self.publisher = publisher
+        }
+    }
+
+    package struct Assignment: Sendable, Hashable {
+        package var attempt: Attempt
+        package var work: Work
+
+        package init(attempt: Attempt, work: Work) {
+            self.attempt = attempt
+            self.work = work
+        }
+    }
+
+    package struct ParametersPublished: Sendable, Hashable {
+        package var study: StudyID
+        package var version: Int
+        package var blob: BlobReference
+        package var bytes: [UInt8]
+
+        package init(study: StudyID, version: Int, blob: BlobReference, bytes: [UInt8]) {
+            self.study = study
+            self.version = version
+            self.blob = blob
+            self.bytes = bytes
+        }
+    }
+
+    package struct Accepted: Sendable, Hashable {
+        package var token: UInt64
+        package var study: StudyID
+
+        package init(token: UInt64, study: StudyID) {
+            self.token = token
+            self.study = study
+        }
+    }
+
+    package struct Rejected: Sendable, Hashable {
+        package var token: UInt64
+        package var problems: [String]
+
+        package init(token: UInt64, problems: [String]) {
+            self.token = token
+            self.problems = problems
+        }
+    }
+}
+
+// MARK: Events of a study
+
+/// Something that happened to a study, for clients: numbered from 1, without gaps.
+package struct StudyEvent: Sendable, Hashable {
+    package var number: Int
+    /// Since the study was accepted.
+    package var at: Duration
+    package var what: What
+
+    package init(number: Int, at: Duration, what: What) {
+        self.number = number
+        self.at = at
+        self.what = what
+    }
+
+    package enum What: Sendable, Hashable {
+        case phase(Phase, note: String)
+        /// Items of the running batch that are done.
+        case progress(Phase, done: Int, total: Int)
+        case epoch(Phase, EpochReport, epochs: Int)
+        case worker(WorkerChange, name: String, detail: String)
+        case reassigned(String)
+        case abandoned(String)
+        case ended(Ending)
+    }
+
+    package enum WorkerChange: UInt8, Sendable, Hashable, CaseIterable {
+        case joined = 1, lost, left
+
+        package var name: String {
+            switch self {
+            case .joined: "joined"
+            case .lost: "lost"
+            case .left: "left"
+            }
+        }
+    }
+
+    /// How a study ended.
+    package enum Ending: Sendable, Hashable {
+        /// Its files; `incomplete` if a job was abandoned or a budget ran out.
+        case done(files: [File], incomplete: Bool)
+        case failed(String)
+        case cancelled
+    }
+
+    /// A file of the result folder.
+    package struct File: Sendable, Hashable {
+        package var name: String
+        package var blob: BlobReference
+
+        package init(name: String, blob: BlobReference) {
+            self.name = name
+            self.blob = blob
+        }
+    }
+}

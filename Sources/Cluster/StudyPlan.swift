@@ -1,0 +1,607 @@
+// The course of a study: what to do next, given what is known.
+//
+// A plan is a value that only changes in `next(_:)`, a pure function of the study and of the results of its batches. So
+// the plan needs no storage of its own: a restarted coordinator folds the same results into the same plan, and a batch's
+// number names the same work in every life.
+
+package import Regression
+
+/// Where a study stands; the names appear in progress, logs and the summary's seconds.
+package enum Phase: String, Sendable, Hashable, CaseIterable {
+    case label, train, predict, search, certify, scan, mitigate, retrain, judge, write, done
+}
+
+/// What a plan asks for next.
+package struct PlanStep: Sendable {
+    package enum Next: Sendable {
+        case batch(Batch)
+        case finished(StudyOutcome)
+        case failed(String)
+    }
+
+    package var next: Next
+    package var phase: Phase
+    /// Bytes that the next jobs need; the store keeps them.
+    package var blobs: [[UInt8]] = []
+    /// Parameters that have become a version.
+    package var published: [(version: Int, parameters: BlobReference)] = []
+    /// One line for people.
+    package var note: String?
+
+    package init(
+        next: Next, phase: Phase, blobs: [[UInt8]] = [],
+        published: [(version: Int, parameters: BlobReference)] = [], note: String? = nil
+    ) {
+        self.next = next
+        self.phase = phase
+        self.blobs = blobs
+        self.published = published
+        self.note = note
+    }
+}
+
+package struct StudyPlan: Sendable {
+    package let study: Study
+    private let oracle: OracleReference
+    private let gradient: OracleGradient
+    private let attachments: StudyAttachments
+
+    private var phase = Phase.label
+    private var training: Samples
+    private var origins: [Origin] = []
+    private var test: Samples
+    private var attackTest: Samples
+    private var validation: Samples
+    /// The training samples with the labels that mitigation gave them, and without those that it removed.
+    private var mitigated: Samples?
+
+    private var parameters: BlobReference?
+    private var version = 0
+    private var epochs: [EpochReport] = []
+    private var trainingErrors: [Double] = []
+    private var before: TableRow?
+
+    private var stage = 0
+    private var seedsAsked = 0
+    private var seedCount = 0
+    /// How many of the first seeds each current one stands for.
+    private var weights: [Int] = []
+    private var settled: Found
+    private var found: Found
+    private var gains: [Double] = []
+    private var findings: [ScanFinding] = []
+
+    private var tree: NeighbourTree?
+    private var verification: Verification?
+    private var flagged: [FlaggedSample] = []
+    private var added: Samples
+    private var variants: [StudyOutcome.Variant] = []
+    private var retrained: [BlobReference] = []
+    private var calls = StudyOutcome.OracleCalls()
+    private var incomplete: [String] = []
+
+    /// Maximizers with what is known of each.
+    private struct Found: Sendable {
+        var maximizers: Maximizers
+        var seeds: [Int] = []
+        var stages: [Int] = []
+    }
+
+    /// - Parameters:
+    ///   - descriptor: of the study's oracle.
+    package init(study: Study, descriptor: OracleDescriptor, attachments: StudyAttachments) {
+        self.study = study
+        self.attachments = attachments
+        oracle = OracleReference(name: descriptor.name, fingerprint: descriptor.fingerprint)
+        switch study.search.gradient {
+        case .own: gradient = .own
+        case .auto where descriptor.providesGradient: gradient = .own
+        case .auto, .differences: gradient = .differences(step: study.search.difference)
+        }
+        let empty = Samples(dimension: study.domain.dimension)
+        (training, test, attackTest, validation, added) = (empty, empty, empty, empty, empty)
+        found = Found(maximizers: Maximizers(dimension: study.domain.dimension))
+        settled = found
+    }
+
+    private var dimension: Int { study.domain.dimension }
+
+    private var surface: SurfaceSettings {
+        SurfaceSettings(oracle: oracle, domain: study.domain, labelScale: study.labelScale, gradient: gradient)
+    }
+
+    private func batch(_ content: Batch.Content) -> PlanStep.Next { .batch(Batch(content, dimension: dimension)) }
+
+    private func stream(_ purpose: RandomStream.Purpose) -> RandomStream {
+        RandomStream(seed: study.randomSeed, purpose: purpose)
+    }
+
+    /// The first step (without results) or the one after a batch.
+    ///
+    /// - Parameters:
+    ///   - results: of the batch that the step before asked for.
+    ///   - threads: how many threads to use; the step does not depend on it.
+    package mutating func next(_ results: BatchResults?, threads: Int) -> PlanStep {
+        do {
+            if let results { try note(results) }
+            switch (phase, results) {
+            case (.label, nil): return try draw()
+            case (.label, let results?): return try label(results)
+            case (.train, let results?): return try trained(results)
+            case (.predict, let results?): return try predicted(results)
+            case (.search, let results?): return searched(results)
+            case (.certify, let results?): return certified(results, threads: threads)
+            case (.mitigate, let results?): return try mitigate(results)
+            case (.retrain, let results?): return try retrained(results)
+            case (.judge, let results?): return try judged(results)
+            default: preconditionFailure("a plan in phase \(phase) was asked for a step it does not have")
+            }
+        } catch {
+            phase = .done
+            return PlanStep(next: .failed("\(error)"), phase: .done)
+        }
+    }
+
+    /// Abandoned items end a study where it cannot do without them, and are named where it can.
+    private mutating func note(_ results: BatchResults) throws(WorkFailure) {
+        for abandoned in results.abandoned {
+            let items = abandoned.items
+            let what = "\(phase.rawValue): items \(items.lowerBound)..<\(items.upperBound) abandoned: \(abandoned.reason)"
+            guard phase == .search || phase == .certify else { throw WorkFailure(what) }
+            incomplete.append(what)
+        }
+    }
+
+    // MARK: Data
+
+    /// The inputs to label, in the order of `label(_:)`.
+    private mutating func draw() throws -> PlanStep {
+        func unlabelled(_ rows: [Double]) -> Samples {
+            Samples(
+                dimension: dimension, inputs: rows, labels: [Double](repeating: .nan, count: rows.count / dimension))
+        }
+        var testCount = 0
+        switch study.data {
+        case .generated(let base, let count):
+            var stream = stream(.baseSamples)
+            training = unlabelled(try study.domain.sample(base, from: &stream))
+            testCount = count
+        case .attached(let count):
+            training = attachments.training ?? training
+            testCount = attachments.test == nil ? count ?? 0 : 0
+            test = attachments.test ?? test
+        }
+        origins = [Origin](repeating: .base, count: training.count)
+        if testCount > 0 {
+            var stream = stream(.testSamples)
+            test = unlabelled(try study.domain.sample(testCount, from: &stream))
+        }
+        if let attack = study.attack {
+            var stream = stream(.mislabelled)
+            training.append(unlabelled(try attack.sampleInner(attack.mislabelled, study.domain, &stream)))
+            origins += [Origin](repeating: .mislabelled, count: attack.mislabelled)
+            stream = self.stream(.surround)
+            training.append(unlabelled(try attack.sampleSurround(study.domain, &stream)))
+            origins += [Origin](repeating: .surround, count: attack.surround)
+            stream = self.stream(.attackTest)
+            attackTest = unlabelled(try attack.sampleInner(max(1, test.count), study.domain, &stream))
+        }
+        if study.mitigation.action != .none, study.mitigation.weights.count > 1 {
+            var stream = stream(.validation)
+            validation = unlabelled(try study.domain.sample(max(1, test.count), from: &stream))
+        }
+        let points = [training, test, attackTest, validation].flatMap { set in
+            set.labels.indices.filter { set.labels[$0].isNaN }.flatMap { set.input($0) }
+        }
+        guard !points.isEmpty else { return try train() }
+        return PlanStep(
+            next: batch(.label(oracle, points: study.domain.raw(rows: points))), phase: .label,
+            note: "labelling \(points.count / dimension) inputs")
+    }
+
+    private mutating func label(_ results: BatchResults) throws -> PlanStep {
+        var next = 0
+        /// Fills the gaps of a set and counts them.
+        func labelled(_ set: Samples) throws(WorkFailure) -> (Samples, Int) {
+            let first = next
+            var set = set
+            for row in set.labels.indices where set.labels[row].isNaN {
+                set.labels[row] = try price(results, next, set.input(row))
+                next += 1
+            }
+            return (set, next - first)
+        }
+        (training, calls.training) = try labelled(training)
+        (test, calls.test) = try labelled(test)
+        let attacked = try labelled(attackTest)
+        attackTest = attacked.0
+        calls.test += attacked.1
+        (validation, calls.validation) = try labelled(validation)
+        if let attack = study.attack {
+            for row in origins.indices where origins[row] == .mislabelled { training.labels[row] += attack.epsilon }
+        }
+        return try train()
+    }
+
+    /// A label from a label batch.
+    private func price(_ results: BatchResults, _ item: Int, _ input: ArraySlice<Double>) throws(WorkFailure) -> Double {
+        let label = results.valuations.prices[item] * study.labelScale
+        guard results.valuations.statuses[item].hasPrice, label.isFinite else {
+            let raw = input.enumerated().map { i, u in "\(study.domain.inputs[i].name) \(study.domain.raw(u, i))" }
+            throw WorkFailure(
+                "the oracle has no price (\(results.valuations.statuses[item].name)) at \(raw.joined(separator: ", "))")
+        }
+        return label
+    }
+
+    // MARK: Training
+
+    private mutating func train() throws -> PlanStep {
+        guard training.count > 0 || study.surrogate == .attached else { throw WorkFailure("there are no training samples") }
+        switch study.surrogate {
+        case .attached:
+            guard let model = attachments.model else { throw WorkFailure("the surrogate's file is not attached") }
+            let bytes = model.safetensors()
+            var step = publish(BlobReference(to: bytes))
+            step.blobs.append(bytes)
+            return step
+        case .fresh(let hidden):
+            phase = .train
+            let bytes = training.encoded
+            let work = TrainingWork(
+                start: .fresh(hidden: hidden), samples: BlobReference(to: bytes), settings: study.training,
+                randomSeed: study.randomSeed, run: 0)
+            return PlanStep(
+                next: batch(.train([work])), phase: .train, blobs: [bytes],
+                note: "training on \(training.count) samples")
+        }
+    }
+
+    private mutating func trained(_ results: BatchResults) throws -> PlanStep {
+        guard let parameters = results.trained[0] else { throw WorkFailure("training gave no parameters") }
+        epochs = results.epochs[0]
+        return publish(parameters)
+    }
+
+    /// Version 1: the surrogate to judge.
+    private mutating func publish(_ parameters: BlobReference) -> PlanStep {
+        self.parameters = parameters
+        version = 1
+        phase = .predict
+        var step = PlanStep(next: judgement(of: parameters, training: training), phase: .predict)
+        step.published = [(1, parameters)]
+        return step
+    }
+
+    /// Predictions on everything that a table row needs.
+    private func judgement(of parameters: BlobReference, training: Samples) -> PlanStep.Next {
+        let inputs = training.inputs + test.inputs + attackTest.inputs + validation.inputs
+        return batch(.predict(parameters: parameters, inputs: inputs))
+    }
+
+    private func tableRow(_ predictions: [Double], training: Samples) throws(WorkFailure) -> TableRow {
+        guard predictions.allSatisfy(\.isFinite) else { throw WorkFailure("the surrogate predicts numbers that are not finite") }
+        var rest = predictions[...]
+        func summary(_ set: Samples) -> ErrorSummary? {
+            defer { rest = rest.dropFirst(set.count) }
+            return set.count == 0
+                ? nil : ErrorSummary(predictions: Array(rest.prefix(set.count)), labels: set.labels)
+        }
+        let nothing = ErrorSummary(predictions: [.nan], labels: [.nan])
+        let trainingSummary = summary(training) ?? nothing
+        let clean = summary(test) ?? nothing
+        var success: Double?
+        if let attack = study.attack {
+            let hits = zip(rest, attackTest.labels).filter { attack.succeeds(prediction: $0, label: $1) }.count
+            success = Double(hits) / Double(attackTest.count)
+        }
+        let attackSummary = summary(attackTest)
+        return TableRow(
+            training: trainingSummary, clean: clean, attack: attackSummary, attackSuccess: success,
+            validationMSE: summary(validation)?.mse)
+    }
+
+    // MARK: Search
+
+    private mutating func predicted(_ results: BatchResults) throws -> PlanStep {
+        before = try tableRow(results.numbers, training: training)
+        let errors = (0..<training.count).map { abs(results.numbers[$0] - training.labels[$0]) }
+        trainingErrors = errors.sorted()
+        var seeds: [Double]
+        switch study.search.seeds {
+        case .worst(let share):
+            let order = (0..<training.count).sorted { a, b in errors[a] != errors[b] ? errors[a] > errors[b] : a < b }
+            let count = min(training.count, max(1, Int((share * Double(training.count)).rounded())))
+            seeds = training.rows(Array(order.prefix(training.count == 0 ? 0 : count))).inputs
+        case .random(let count):
+            var stream = stream(.seeds)
+            seeds = try study.domain.sample(count, from: &stream)
+        case .attached:
+            seeds = attachments.seeds ?? []
+        }
+        seedsAsked = seeds.count / dimension
+        weights = [Int](repeating: 1, count: seedsAsked)
+        return search(from: seeds)
+    }
+
+    /// Oracle calls that one seed can take at the most in a stage.
+    private func dearest(_ stage: AscentStage) -> Int {
+        switch gradient {
+        case .own: stage.steps + 1
+        case .differences: stage.steps * (2 * dimension + 1) + 1
+        }
+    }
+
+    private mutating func search(from seeds: [Double]) -> PlanStep {
+        phase = .search
+        let settings = study.search.stages[stage]
+        var seeds = seeds
+        if let budget = study.search.oracleCalls {
+            // The seeds whose dearest ascent still fits, the most promising first: the same ones on any cluster.
+            let affordable = max(0, budget - calls.search) / dearest(settings)
+            if affordable < seeds.count / dimension {
+                incomplete.append(
+                    "search stage \(stage + 1): the budget of \(budget) oracle calls is enough for \(affordable) of "
+                        + "\(seeds.count / dimension) seeds")
+                seeds = Array(seeds.prefix(affordable * dimension))
+                weights = Array(weights.prefix(affordable))
+            }
+        }
+        if stage == 0 { seedCount = seeds.count / dimension }
+        guard !seeds.isEmpty, let parameters else { return certify() }
+        return PlanStep(
+            next: batch(.ascend(surface, parameters: parameters, stage: settings, seeds: seeds)), phase: .search,
+            note: "stage \(stage + 1): climbing from \(seeds.count / dimension) seeds")
+    }
+
+    private mutating func searched(_ results: BatchResults) -> PlanStep {
+        calls.search += results.oracleCalls
+        let unique = merge(results.maximizers, weights, [Int](repeating: stage + 1, count: results.maximizers.count))
+        stage += 1
+        guard stage < study.search.stages.count else {
+            found = settled
+            found.maximizers.append(unique.maximizers)
+            found.seeds += unique.seeds
+            found.stages += unique.stages
+            found = merge(found.maximizers, found.seeds, found.stages)
+            return certify()
+        }
+        // The largest go on; the others stay what they are.
+        let keep = Int((study.search.stages[stage].keep * Double(unique.maximizers.count)).rounded(.up))
+        let rest = Array(keep..<unique.maximizers.count)
+        settled.maximizers.append(unique.maximizers.rows(rest))
+        settled.seeds += rest.map { unique.seeds[$0] }
+        settled.stages += rest.map { unique.stages[$0] }
+        weights = Array(unique.seeds.prefix(keep))
+        return search(from: unique.maximizers.rows(Array(0..<keep)).inputs)
+    }
+
+    private func merge(_ maximizers: Maximizers, _ seeds: [Int], _ stages: [Int]) -> Found {
+        let unique = maximizers.unique(within: study.search.mergeRadius)
+        var merged = Found(
+            maximizers: maximizers.rows(unique.rows), seeds: [Int](repeating: 0, count: unique.rows.count),
+            stages: unique.rows.map { stages[$0] })
+        for (row, owner) in unique.owners.enumerated() where owner >= 0 { merged.seeds[owner] += seeds[row] }
+        return merged
+    }
+
+    // MARK: Certificates and scan
+
+    /// The distance at which a maximizer is probed, and the number of directions.
+    package static let probe = (radius: 0.001, directions: 16)
+
+    private mutating func certify() -> PlanStep {
+        phase = .certify
+        guard found.maximizers.count > 0, let parameters else { return conclude() }
+        let probe = ProbeSettings(
+            radius: Self.probe.radius, directions: Self.probe.directions, randomSeed: study.randomSeed)
+        return PlanStep(
+            next: batch(.probe(surface, parameters: parameters, probe, found.maximizers)), phase: .certify,
+            note: "\(found.maximizers.count) unique maximizers")
+    }
+
+    private mutating func certified(_ results: BatchResults, threads: Int) -> PlanStep {
+        calls.certificates += results.oracleCalls
+        gains = results.numbers
+        let tree = NeighbourTree(training.inputs, dimension: dimension)
+        self.tree = tree
+        let volume = BallVolume(domain: study.domain)
+        findings = study.scan.judge(
+            found.maximizers, tree: tree, trainingErrors: trainingErrors, volume: volume, threads: threads)
+        let suspicious = found.maximizers.rows(findings.indices.filter { findings[$0].isSuspicious })
+        let note = "\(suspicious.count) suspicious of \(found.maximizers.count) maximizers"
+
+        switch study.mitigation.action {
+        case .none:
+            var step = conclude()
+            step.note = note
+            return step
+        case .verify:
+            verification = Verification(nearest: study.mitigation.nearest)
+            let rows = verification!.near(suspicious, tree)
+            return verify(rows, note: note)
+        case .purge, .relabel:
+            let chain = BackdoorScan.overfullChain(
+                from: suspicious, tree: tree, link: study.mitigation.purgeLink, volume: volume)
+            guard study.mitigation.action == .purge else {
+                verification = Verification(nearest: study.mitigation.nearest)
+                return verify(chain, note: note)
+            }
+            flagged = chain.map { FlaggedSample(row: $0, reason: .overfull, label: nil) }
+            let removed = Set(chain)
+            mitigated = training.rows((0..<training.count).filter { !removed.contains($0) })
+            var step = retrain()
+            step.note = note
+            return step
+        }
+    }
+
+    // MARK: Mitigation
+
+    private mutating func verify(_ rows: [Int], note: String?) -> PlanStep {
+        phase = .mitigate
+        guard !rows.isEmpty else {
+            var corrected = training
+            for sample in flagged { corrected.labels[sample.row] = sample.label! }
+            mitigated = corrected
+            flagged.sort { $0.row < $1.row }
+            var step = retrain()
+            step.note = note ?? step.note
+            return step
+        }
+        verification!.asked = rows
+        let points = study.domain.raw(rows: training.rows(rows).inputs)
+        return PlanStep(next: batch(.label(oracle, points: points)), phase: .mitigate, note: note)
+    }
+
+    private mutating func mitigate(_ results: BatchResults) throws -> PlanStep {
+        calls.mitigation += results.oracleCalls
+        let rows = verification!.asked
+        var wrong: [Int] = []
+        for (item, row) in rows.enumerated() {
+            let label = try price(results, item, training.input(row))
+            let isWrong = abs(training.labels[row] - label) > study.mitigation.tolerance
+            if study.mitigation.action == .relabel {
+                flagged.append(FlaggedSample(row: row, reason: .relabelled, label: label))
+            } else if isWrong {
+                flagged.append(FlaggedSample(row: row, reason: .wrongLabel, label: label))
+                wrong.append(row)
+            }
+        }
+        guard study.mitigation.action == .verify, let tree else { return verify([], note: nil) }
+        return verify(verification!.near(wrong, tree), note: nil)
+    }
+
+    private mutating func retrain() -> PlanStep {
+        phase = .retrain
+        let samples = mitigated ?? training
+        // The suspicious maximizers and a spread of the others, with their right labels.
+        let spread = found.maximizers.unique(within: study.mitigation.mergeRadius).rows
+        let chosen = Set(spread).union(findings.indices.filter { findings[$0].isSuspicious }).sorted()
+        let picked = found.maximizers.rows(chosen)
+        added = Samples(dimension: dimension, inputs: picked.inputs, labels: picked.labels)
+        guard samples.count > 0, let parameters else { return conclude() }
+        let bytes = (samples.encoded, added.encoded)
+        let works = study.mitigation.weights.enumerated().map { k, weight in
+            TrainingWork(
+                start: .from(parameters), samples: BlobReference(to: bytes.0), second: BlobReference(to: bytes.1),
+                weightOfFirst: weight, settings: study.mitigation.training, randomSeed: study.randomSeed,
+                run: UInt32(1 + k))
+        }
+        return PlanStep(
+            next: batch(.train(works)), phase: .retrain, blobs: [bytes.0, bytes.1],
+            note: "retraining on \(samples.count) samples and \(added.count) maximizers")
+    }
+
+    private mutating func retrained(_ results: BatchResults) throws -> PlanStep {
+        for parameters in results.trained {
+            guard let parameters else { throw WorkFailure("retraining gave no parameters") }
+            retrained.append(parameters)
+        }
+        var step = judgeNext()
+        step.published = retrained.enumerated().map { (version + 1 + $0, $1) }
+        return step
+    }
+
+    private mutating func judgeNext() -> PlanStep {
+        phase = .judge
+        guard variants.count < retrained.count else { return conclude() }
+        return PlanStep(
+            next: judgement(of: retrained[variants.count], training: mitigated ?? training), phase: .judge)
+    }
+
+    private mutating func judged(_ results: BatchResults) throws -> PlanStep {
+        let k = variants.count
+        variants.append(
+            StudyOutcome.Variant(
+                weight: study.mitigation.weights[k],
+                table: try tableRow(results.numbers, training: mitigated ?? training),
+                parameters: retrained[k], version: version + 1 + k))
+        return judgeNext()
+    }
+
+    // MARK: Outcome
+
+    private mutating func conclude() -> PlanStep {
+        phase = .done
+        guard let parameters, let before else {
+            return PlanStep(next: .failed("the study ended before it had a surrogate"), phase: .done)
+        }
+        var outcome = StudyOutcome(
+            study: study, training: training, origins: origins, added: added, flagged: flagged,
+            maximizers: found.maximizers, findings: findings, seedsPerMaximizer: found.seeds, residualGains: gains,
+            stages: found.stages, version: version, parameters: parameters, before: before)
+        outcome.seeds = seedCount
+        outcome.seedsAsked = seedsAsked
+        outcome.epochs = epochs
+        outcome.variants = variants
+        outcome.chosen = variants.indices.min { a, b in
+            (variants[a].table.validationMSE ?? 0) < (variants[b].table.validationMSE ?? 0)
+        }
+        outcome.oracleCalls = calls
+        outcome.oracleFingerprint = oracle.fingerprint
+        outcome.incomplete = incomplete
+        if let attack = study.attack {
+            func holds(_ box: [ClosedRange<Double>], _ row: Int) -> Bool {
+                zip(found.maximizers.input(row), box).allSatisfy { $1.contains($0) }
+            }
+            for row in 0..<found.maximizers.count where holds(attack.outerBox, row) {
+                if holds(attack.innerBox, row) { outcome.inRegion += 1 } else { outcome.inSurround += 1 }
+            }
+        }
+        return PlanStep(next: .finished(outcome), phase: .write)
+    }
+}
+
+/// Which samples to ask the oracle about: those near suspicious maximizers, then near every wrong label.
+///
+/// Wrong labels lie together, so the neighbours of one lead to the next. *Neighbours* is taken both ways (the `nearest`
+/// samples of the wrong one, and those that have it among their own nearest): a sample at the rim of a region has the
+/// region among its neighbours more often than the other way round.
+private struct Verification: Sendable {
+    let nearest: Int
+    var asked: [Int] = []
+    private var seen: Set<Int> = []
+    /// Squared distance to the `nearest`th neighbour, where it was needed.
+    private var reach: [Int: Double] = [:]
+
+    init(nearest: Int) { self.nearest = nearest }
+
+    /// Samples near maximizers that were not asked about yet, ascending.
+    mutating func near(_ maximizers: Maximizers, _ tree: NeighbourTree) -> [Int] {
+        take((0..<maximizers.count).flatMap { tree.nearest(nearest, to: Array(maximizers.input($0))) })
+    }
+
+    /// Samples near wrong ones that were not asked about yet, ascending.
+    mutating func near(_ wrong: [Int], _ tree: NeighbourTree) -> [Int] {
+        var rows: [Int] = []
+        for row in wrong {
+            let point = tree.point(row)
+            rows += tree.nearest(nearest, to: point)
+            let around = 2 * squaredReach(row, tree).squareRoot()
+            for other in tree.rows(around: point, radius: around) where !seen.contains(other) {
+                if squaredDistance(row, other, tree) <= squaredReach(other, tree) { rows.append(other) }
+            }
+        }
+        return take(rows)
+    }
+
+    private mutating func take(_ rows: [Int]) -> [Int] {
+        let new = Set(rows).subtracting(seen)
+        seen.formUnion(new)
+        return new.sorted()
+    }
+
+    private mutating func squaredReach(_ row: Int, _ tree: NeighbourTree) -> Double {
+        if let known = reach[row] { return known }
+        // The row itself is its own nearest.
+        let farthest = tree.nearest(nearest + 1, to: tree.point(row)).last ?? row
+        let square = squaredDistance(row, farthest, tree)
+        reach[row] = square
+        return square
+    }
+
+    private func squaredDistance(_ a: Int, _ b: Int, _ tree: NeighbourTree) -> Double {
+        zip(tree.point(a), tree.point(b)).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    }
+}

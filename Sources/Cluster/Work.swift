@@ -1,0 +1,299 @@
+// The one place where jobs and regression meet: what a job computes, and how.
+
+package import Regression
+
+/// What a process can do for a cluster.
+package enum Role: UInt8, Sendable, Hashable, CaseIterable {
+    case worker = 1
+    case trainer = 2
+
+    package var name: String { self == .worker ? "worker" : "trainer" }
+}
+
+/// An oracle, named so that two workers cannot mean different ones.
+package struct OracleReference: Sendable, Hashable {
+    package var name: String
+    package var fingerprint: String
+
+    package init(name: String, fingerprint: String) {
+        self.name = name
+        self.fingerprint = fingerprint
+    }
+
+    package init(_ oracle: any Oracle) {
+        self.init(name: oracle.descriptor.name, fingerprint: oracle.descriptor.fingerprint)
+    }
+}
+
+/// The error surface that a job climbs or probes, but for the surrogate.
+package struct SurfaceSettings: Sendable, Hashable {
+    package var oracle: OracleReference
+    package var domain: Domain
+    package var labelScale: Double
+    package var gradient: OracleGradient
+
+    package init(oracle: OracleReference, domain: Domain, labelScale: Double, gradient: OracleGradient) {
+        self.oracle = oracle
+        self.domain = domain
+        self.labelScale = labelScale
+        self.gradient = gradient
+    }
+}
+
+/// Fit a surrogate.
+package struct TrainingWork: Sendable, Hashable {
+    package enum Start: Sendable, Hashable {
+        case fresh(hidden: [Int])
+        case from(BlobReference)
+    }
+
+    package var start: Start
+    package var samples: BlobReference
+    /// A second set and the weight λ of the first.
+    package var second: BlobReference?
+    package var weightOfFirst: Double
+    package var settings: TrainingSettings
+    package var randomSeed: UInt64
+    /// Which training of the study this is.
+    package var run: UInt32
+
+    package init(
+        start: Start, samples: BlobReference, second: BlobReference? = nil, weightOfFirst: Double = 1,
+        settings: TrainingSettings, randomSeed: UInt64, run: UInt32
+    ) {
+        self.start = start
+        self.samples = samples
+        self.second = second
+        self.weightOfFirst = weightOfFirst
+        self.settings = settings
+        self.randomSeed = randomSeed
+        self.run = run
+    }
+}
+
+/// How local maximizers are certified.
+package struct ProbeSettings: Sendable, Hashable {
+    package var radius: Double
+    package var directions: Int
+    package var randomSeed: UInt64
+
+    package init(radius: Double, directions: Int, randomSeed: UInt64) {
+        self.radius = radius
+        self.directions = directions
+        self.randomSeed = randomSeed
+    }
+}
+
+/// What a job computes.
+package enum Work: Sendable, Hashable {
+    /// Fit a surrogate; its parameters become a blob.
+    case train(TrainingWork)
+    /// Climb from seeds (rows of normalised inputs).
+    case ascend(SurfaceSettings, parameters: BlobReference, stage: AscentStage, seeds: [Double])
+    /// Look around maximizers for something higher.
+    case probe(SurfaceSettings, parameters: BlobReference, ProbeSettings, Maximizers)
+    /// Price points (rows in raw units).
+    case label(OracleReference, points: [Double])
+    /// Predict at rows of normalised inputs.
+    case predict(parameters: BlobReference, inputs: [Double])
+
+    package enum Kind: UInt8, Sendable, Hashable, CaseIterable {
+        case train = 1, ascend, probe, label, predict
+
+        package var name: String {
+            switch self {
+            case .train: "train"
+            case .ascend: "ascend"
+            case .probe: "probe"
+            case .label: "label"
+            case .predict: "predict"
+            }
+        }
+
+        /// Who does such work.
+        package var role: Role { self == .train ? .trainer : .worker }
+    }
+
+    package var kind: Kind {
+        switch self {
+        case .train: .train
+        case .ascend: .ascend
+        case .probe: .probe
+        case .label: .label
+        case .predict: .predict
+        }
+    }
+
+    /// Blobs that must be at hand.
+    package var needs: [BlobReference] {
+        switch self {
+        case .train(let training):
+            var needs = [training.samples]
+            if let second = training.second { needs.append(second) }
+            if case .from(let parameters) = training.start { needs.append(parameters) }
+            return needs
+        case .ascend(_, let parameters, _, _), .probe(_, let parameters, _, _), .predict(let parameters, _):
+            return [parameters]
+        case .label:
+            return []
+        }
+    }
+
+    /// The oracle that it calls.
+    package var oracle: OracleReference? {
+        switch self {
+        case .ascend(let surface, _, _, _), .probe(let surface, _, _, _): surface.oracle
+        case .label(let oracle, _): oracle
+        case .train, .predict: nil
+        }
+    }
+}
+
+/// What a job gives.
+package enum WorkResult: Sendable, Hashable {
+    case trained(parameters: BlobReference, epochs: [EpochReport])
+    case maximizers(Maximizers, oracleCalls: Int)
+    case gains([Double], oracleCalls: Int)
+    /// Prices, standard errors (empty if exact) and statuses.
+    case labels(Valuations)
+    case predictions([Double])
+}
+
+/// Why a job gave nothing, in words for the user.
+package struct WorkFailure: Error, Sendable, Hashable, CustomStringConvertible {
+    package var description: String
+    /// Whether another try, anywhere, would end the same way: the failure is what the job computes.
+    package var isFinal: Bool
+
+    package init(_ description: String, isFinal: Bool = false) {
+        self.description = description
+        self.isFinal = isFinal
+    }
+}
+
+/// Does work. One thread at a time; keeps the networks that it has made ready.
+package final class Workbench {
+    private let oracles: [OracleReference: any Oracle]
+    private let threads: Int
+    /// The latest networks first.
+    private var networks: [(digest: Digest, network: Network)] = []
+
+    private static let networksKept = 3
+
+    /// - Parameter threads: for training; nothing depends on it but speed.
+    package init(oracles: [any Oracle], threads: Int) {
+        self.oracles = Dictionary(oracles.map { (OracleReference($0), $0) }, uniquingKeysWith: { first, _ in first })
+        self.threads = threads
+    }
+
+    /// Does one piece of work.
+    ///
+    /// - Parameters:
+    ///   - blob: the bytes of a blob that the work needs.
+    ///   - progress: told of each epoch of a training.
+    ///   - isCancelled: asked between steps; work that is not wanted any more ends with a failure.
+    /// - Returns: the result, and the bytes of blobs that it names.
+    package func perform(
+        _ work: Work, blob: (Digest) -> [UInt8]?, progress: (EpochReport) -> Void, isCancelled: () -> Bool
+    ) throws(WorkFailure) -> (result: WorkResult, produced: [[UInt8]]) {
+        switch work {
+        case .train(let training):
+            let surrogate: Surrogate
+            let samples = try self.samples(training.samples, blob)
+            switch training.start {
+            case .fresh(let hidden):
+                surrogate = Surrogate(dimension: samples.dimension, hidden: hidden, randomSeed: training.randomSeed)
+            case .from(let parameters):
+                surrogate = try self.surrogate(parameters, blob)
+            }
+            guard surrogate.dimension == samples.dimension, samples.count > 0 else {
+                throw WorkFailure("the samples do not fit the surrogate")
+            }
+            var second: WeightedSamples?
+            if let reference = training.second {
+                second = WeightedSamples(
+                    samples: try self.samples(reference, blob), weightOfFirst: training.weightOfFirst)
+            }
+            let run = Training(
+                surrogate, samples: samples, second: second, settings: training.settings,
+                randomSeed: training.randomSeed, run: training.run, threads: threads)
+            var epochs: [EpochReport] = []
+            while !run.isFinished {
+                if isCancelled() { throw WorkFailure("cancelled") }
+                do {
+                    let report = try run.epoch()
+                    epochs.append(report)
+                    progress(report)
+                } catch {
+                    throw WorkFailure("\(error)", isFinal: true)
+                }
+            }
+            let bytes = run.surrogate.safetensors()
+            return (.trained(parameters: BlobReference(to: bytes), epochs: epochs), [bytes])
+        case .ascend(let settings, let parameters, let stage, let seeds):
+            let result = try surface(settings, parameters, blob).ascend(seeds, stage)
+            return (.maximizers(result.maximizers, oracleCalls: result.oracleCalls), [])
+        case .probe(let settings, let parameters, let probe, let maximizers):
+            let (gains, calls) = try surface(settings, parameters, blob).residualGains(
+                maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
+            return (.gains(gains, oracleCalls: calls), [])
+        case .label(let reference, let points):
+            let oracle = try self.oracle(reference)
+            guard points.count.isMultiple(of: oracle.descriptor.inputs.count) else {
+                throw WorkFailure("\(points.count) numbers are no rows of \(oracle.descriptor.inputs.count)")
+            }
+            return (.labels(oracle.evaluate(points, gradient: false)), [])
+        case .predict(let parameters, let inputs):
+            let network = try self.network(parameters, blob)
+            guard inputs.count.isMultiple(of: network.dimension) else {
+                throw WorkFailure("\(inputs.count) numbers are no rows of \(network.dimension)")
+            }
+            return (.predictions(network.predict(inputs)), [])
+        }
+    }
+
+    private func oracle(_ reference: OracleReference) throws(WorkFailure) -> any Oracle {
+        guard let oracle = oracles[reference] else {
+            throw WorkFailure("this worker has no oracle \(reference.name) with fingerprint \(reference.fingerprint)")
+        }
+        return oracle
+    }
+
+    private func surface(
+        _ settings: SurfaceSettings, _ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?
+    ) throws(WorkFailure) -> ErrorSurface {
+        let oracle = try self.oracle(settings.oracle)
+        let network = try self.network(parameters, blob)
+        guard network.dimension == settings.domain.dimension,
+            oracle.descriptor.inputs.count == settings.domain.dimension
+        else { throw WorkFailure("domain, surrogate and oracle have different numbers of inputs") }
+        return ErrorSurface(
+            network: network, oracle: oracle, domain: settings.domain, labelScale: settings.labelScale,
+            gradient: settings.gradient)
+    }
+
+    private func network(_ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Network {
+        if let kept = networks.first(where: { $0.digest == parameters.digest }) { return kept.network }
+        let network = Network(try surrogate(parameters, blob))
+        networks.insert((parameters.digest, network), at: 0)
+        networks = Array(networks.prefix(Self.networksKept))
+        return network
+    }
+
+    private func surrogate(_ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Surrogate {
+        guard let bytes = blob(parameters.digest) else { throw WorkFailure("parameters \(parameters.digest) are missing") }
+        var metadata: [String: String] = [:]
+        do {
+            return try Surrogate(safetensors: bytes, metadata: &metadata)
+        } catch {
+            throw WorkFailure("parameters \(parameters.digest): \(error)")
+        }
+    }
+
+    private func samples(_ reference: BlobReference, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Samples {
+        guard let bytes = blob(reference.digest), let samples = Samples(encoded: bytes) else {
+            throw WorkFailure("samples \(reference.digest) are missing or damaged")
+        }
+        return samples
+    }
+}

@@ -1,0 +1,4 @@
+public import Regression
+
+/// The oracles that every worker has.
+public let builtInOracles: [any Oracle] = [DownAndOutPut()]

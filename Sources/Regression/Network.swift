@@ -1,0 +1,221 @@
+// A surrogate made ready to compute: weights packed for the kernels, and the two passes through a tile of rows.
+//
+// The problem: at 21,000 rows a layer's activations leave the caches, and going layer by layer costs 10 to 20 %. So
+// rows go through *all* layers in tiles that stay in the second-level cache. A row's result does not depend on its tile:
+// each output element is one chain of fused multiply-adds, so results are the same for any cut of the rows.
+
+internal import CKernels
+
+/// Memory for floats at an address that suits the widest vectors, zeroed.
+final class FloatBuffer: @unchecked Sendable {
+    let start: UnsafeMutablePointer<Float>
+    let count: Int
+
+    init(_ count: Int) {
+        self.count = count
+        let bytes = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64)
+        start = bytes.bindMemory(to: Float.self, capacity: max(count, 1))
+        start.initialize(repeating: 0, count: max(count, 1))
+    }
+
+    deinit { UnsafeMutableRawPointer(start).deallocate() }
+
+    func clear() { start.update(repeating: 0, count: count) }
+}
+
+/// The shape of one dense layer with its padding.
+struct LayerShape: Sendable {
+    let inputs: Int
+    let outputs: Int
+    /// Widths rounded up to whole vectors.
+    let paddedInputs: Int
+    let paddedOutputs: Int
+
+    init(inputs: Int, outputs: Int) {
+        self.inputs = inputs
+        self.outputs = outputs
+        paddedInputs = Self.padded(inputs)
+        paddedOutputs = Self.padded(outputs)
+    }
+
+    static func padded(_ width: Int) -> Int { (width + Int(CK_LANES) - 1) / Int(CK_LANES) * Int(CK_LANES) }
+
+    /// Distance between rows of activations of this width: one vector more than needed, so that rows do not all fall
+    /// on the same cache sets.
+    static func stride(_ width: Int) -> Int { padded(width) + Int(CK_LANES) }
+
+    /// Panels of inputs, as the gradients with respect to weights are made: (first input, width).
+    var inputPanels: [(start: Int, width: Int)] {
+        stride(from: 0, to: paddedInputs, by: Int(CK_PANEL)).map { ($0, min(Int(CK_PANEL), paddedInputs - $0)) }
+    }
+
+    private func stride(from: Int, to: Int, by: Int) -> StrideTo<Int> { Swift.stride(from: from, to: to, by: by) }
+}
+
+/// Weights in the two packings that the kernels read (see CKernels.h).
+///
+/// `backward` is the master: the optimiser works on it, and `forward` is its transpose, made anew from it.
+final class PackedLayer: @unchecked Sendable {
+    let shape: LayerShape
+    /// K = inputs, panels of outputs.
+    let forward: FloatBuffer
+    /// K = outputs, panels of inputs.
+    let backward: FloatBuffer
+    let biases: FloatBuffer
+
+    init(_ layer: Surrogate.Layer) {
+        shape = LayerShape(inputs: layer.inputs, outputs: layer.outputs)
+        forward = FloatBuffer(shape.inputs * shape.paddedOutputs)
+        backward = FloatBuffer(shape.outputs * shape.paddedInputs)
+        biases = FloatBuffer(shape.paddedOutputs)
+        for (start, width) in shape.inputPanels {
+            let panel = backward.start + start * shape.outputs
+            for o in 0..<shape.outputs {
+                for i in start..<min(start + width, shape.inputs) {
+                    panel[o * width + i - start] = layer.weights[o * shape.inputs + i]
+                }
+            }
+            repack(panel: start, outputs: 0..<shape.outputs)
+        }
+        for o in 0..<shape.outputs { biases.start[o] = layer.biases[o] }
+    }
+
+    /// Copies `outputs` of the input panel that starts at input `start` from `backward` to `forward`.
+    func repack(panel start: Int, outputs: Range<Int>) {
+        let width = min(Int(CK_PANEL), shape.paddedInputs - start)
+        let from = backward.start + start * shape.outputs
+        let inputs = min(width, shape.inputs - start)
+        var o = outputs.lowerBound
+        while o < outputs.upperBound {
+            let panel = o / Int(CK_PANEL) * Int(CK_PANEL)
+            let end = min(outputs.upperBound, panel + Int(CK_PANEL))
+            let panelWidth = min(Int(CK_PANEL), shape.paddedOutputs - panel)
+            ck_transpose(
+                from + o * width, width, end - o, inputs,
+                forward.start + panel * shape.inputs + start * panelWidth + o - panel, panelWidth)
+            o = end
+        }
+    }
+
+    var layer: Surrogate.Layer {
+        var weights = [Float](repeating: 0, count: shape.inputs * shape.outputs)
+        for (start, width) in shape.inputPanels {
+            let panel = backward.start + start * shape.outputs
+            for o in 0..<shape.outputs {
+                for i in start..<min(start + width, shape.inputs) {
+                    weights[o * shape.inputs + i] = panel[o * width + i - start]
+                }
+            }
+        }
+        return Surrogate.Layer(
+            inputs: shape.inputs, outputs: shape.outputs, weights: weights,
+            biases: Array(UnsafeBufferPointer(start: biases.start, count: shape.outputs)))
+    }
+}
+
+/// Activations and their gradients for some rows.
+final class Activations: @unchecked Sendable {
+    let rows: Int
+    /// `values[0]` holds the inputs, `values[l + 1]` what layer l gives; `gradients` likewise.
+    let values: [FloatBuffer]
+    let gradients: [FloatBuffer]
+    let strides: [Int]
+
+    init(_ layers: [PackedLayer], rows: Int) {
+        self.rows = rows
+        let widths = [layers[0].shape.inputs] + layers.map(\.shape.outputs)
+        strides = widths.map(LayerShape.stride)
+        values = strides.map { FloatBuffer($0 * rows) }
+        gradients = strides.map { FloatBuffer($0 * rows) }
+    }
+}
+
+/// A surrogate that is ready to predict. One thread at a time: it owns its scratch memory.
+public final class Network {
+    let layers: [PackedLayer]
+    private let tile: Activations
+
+    /// Rows per tile: 96 rows of the paper's network are half a megabyte, which stays in the second-level cache.
+    static let tileRows = 96
+
+    public init(_ surrogate: Surrogate) {
+        layers = surrogate.layers.map(PackedLayer.init)
+        tile = Activations(layers, rows: Self.tileRows)
+    }
+
+    public var dimension: Int { layers[0].shape.inputs }
+
+    /// Predictions for rows of normalised inputs.
+    public func predict(_ inputs: [Double]) -> [Double] {
+        var predictions = [Double](repeating: 0, count: inputs.count / layers[0].shape.inputs)
+        inputs.withUnsafeBufferPointer { inputs in
+            predictions.withUnsafeMutableBufferPointer { run(inputs, predictions: $0, gradients: nil) }
+        }
+        return predictions
+    }
+
+    /// Predictions and their derivatives by the normalised inputs (rows like `inputs`), by back-propagation.
+    public func predictWithGradient(_ inputs: [Double]) -> (predictions: [Double], gradients: [Double]) {
+        var predictions = [Double](repeating: 0, count: inputs.count / layers[0].shape.inputs)
+        var gradients = [Double](repeating: 0, count: inputs.count)
+        inputs.withUnsafeBufferPointer { inputs in
+            predictions.withUnsafeMutableBufferPointer { predictions in
+                gradients.withUnsafeMutableBufferPointer { run(inputs, predictions: predictions, gradients: $0) }
+            }
+        }
+        return (predictions, gradients)
+    }
+
+    private func run(
+        _ inputs: UnsafeBufferPointer<Double>, predictions: UnsafeMutableBufferPointer<Double>,
+        gradients: UnsafeMutableBufferPointer<Double>?
+    ) {
+        let dimension = layers[0].shape.inputs
+        precondition(inputs.count.isMultiple(of: dimension), "\(inputs.count) numbers are no rows of \(dimension)")
+        let ld = tile.strides[0]
+        var row = 0
+        while row < predictions.count {
+            let rows = min(Self.tileRows, predictions.count - row)
+            for r in 0..<rows {
+                for i in 0..<dimension { tile.values[0].start[r * ld + i] = Float(inputs[(row + r) * dimension + i]) }
+            }
+            Self.forward(layers, tile, 0..<rows)
+            let out = tile.values.last!.start
+            let outStride = tile.strides.last!
+            for r in 0..<rows { predictions[row + r] = Double(out[r * outStride]) }
+            if let gradients {
+                let seeds = tile.gradients.last!.start
+                for r in 0..<rows { seeds[r * outStride] = 1 }
+                Self.backward(layers, tile, 0..<rows, toInputs: true)
+                let slopes = tile.gradients[0].start
+                for r in 0..<rows {
+                    for i in 0..<dimension { gradients[(row + r) * dimension + i] = Double(slopes[r * ld + i]) }
+                }
+            }
+            row += rows
+        }
+    }
+
+    /// From `values[0]` to `values.last` for some rows.
+    static func forward(_ layers: [PackedLayer], _ a: Activations, _ rows: Range<Int>) {
+        for (l, layer) in layers.enumerated() {
+            ck_matmul(
+                a.values[l].start + rows.lowerBound * a.strides[l], a.strides[l], rows.count, layer.shape.inputs,
+                layer.forward.start, layer.shape.paddedOutputs, layer.biases.start,
+                l + 1 < layers.count ? CK_RELU : CK_IDENTITY, nil, 0,
+                a.values[l + 1].start + rows.lowerBound * a.strides[l + 1], a.strides[l + 1])
+        }
+    }
+
+    /// From `gradients.last` down to `gradients[1]`, or to `gradients[0]` if the inputs' are wanted.
+    static func backward(_ layers: [PackedLayer], _ a: Activations, _ rows: Range<Int>, toInputs: Bool) {
+        for l in layers.indices.reversed() where l > 0 || toInputs {
+            let shape = layers[l].shape
+            ck_matmul(
+                a.gradients[l + 1].start + rows.lowerBound * a.strides[l + 1], a.strides[l + 1], rows.count,
+                shape.outputs, layers[l].backward.start, shape.paddedInputs, nil, l > 0 ? CK_GATE : CK_IDENTITY,
+                a.values[l].start + rows.lowerBound * a.strides[l], a.strides[l],
+                a.gradients[l].start + rows.lowerBound * a.strides[l], a.strides[l])
+        }
+    }
+}

@@ -1,0 +1,405 @@
+// Fitting a surrogate to samples.
+//
+// A step has two phases. First the rows of the batch: each thread takes some rows through the network and back. Then
+// the weights: each thread takes some blocks of weights, sums their gradients over all rows of the batch in row order,
+// and applies the optimiser. Every number is computed by one thread in one order, so the result does not depend on how
+// many threads there are.
+
+internal import CKernels
+
+/// How a surrogate is fitted.
+public struct TrainingSettings: Sendable, Hashable {
+    public enum Optimizer: Sendable, Hashable {
+        /// Adam with β₁ = 0.9, β₂ = 0.999, ε = 1e-8 (Kingma and Ba 2015).
+        case adam
+        /// Gradient descent with momentum: m ← momentum · m + g, w ← w − rate · m.
+        case sgd(momentum: Double)
+    }
+
+    public enum Batch: Sendable, Hashable {
+        /// The whole training set in every step.
+        case full
+        /// So many samples a step, in a new random order every epoch.
+        case rows(Int)
+    }
+
+    public enum Schedule: Sendable, Hashable {
+        /// From the learning rate to `finalFraction` of it along half a cosine, step by step.
+        case cosine(finalFraction: Double)
+        /// Times `factor` after every `every` epochs.
+        case step(every: Int, factor: Double)
+        case constant
+    }
+
+    /// Training ends early when the training MSE has changed by less than `relativeChange` over `overEpochs` epochs.
+    public struct Halt: Sendable, Hashable {
+        public var relativeChange: Double
+        public var overEpochs: Int
+
+        public init(relativeChange: Double, overEpochs: Int) {
+            self.relativeChange = relativeChange
+            self.overEpochs = overEpochs
+        }
+    }
+
+    public var optimizer: Optimizer
+    public var batch: Batch
+    public var epochs: Int
+    public var learningRate: Double
+    public var schedule: Schedule
+    public var halt: Halt?
+
+    public init(
+        optimizer: Optimizer = .adam, batch: Batch = .rows(256), epochs: Int = 14, learningRate: Double = 0.003,
+        schedule: Schedule = .cosine(finalFraction: 0.002), halt: Halt? = nil
+    ) {
+        self.optimizer = optimizer
+        self.batch = batch
+        self.epochs = epochs
+        self.learningRate = learningRate
+        self.schedule = schedule
+        self.halt = halt
+    }
+}
+
+/// A second set of samples with its own weight in the objective
+/// λ · (mean squared error on the first) + (1 − λ) · (mean squared error on the second).
+public struct WeightedSamples: Sendable, Hashable {
+    public var samples: Samples
+    /// λ, the weight of the *first* set, in [0, 1].
+    public var weightOfFirst: Double
+
+    public init(samples: Samples, weightOfFirst: Double) {
+        self.samples = samples
+        self.weightOfFirst = weightOfFirst
+    }
+}
+
+/// What one epoch did.
+public struct EpochReport: Sendable, Hashable {
+    /// From 1.
+    public var epoch: Int
+    /// Mean squared error over the epoch's samples, each taken before the step that it was part of.
+    public var trainingMSE: Double
+    /// The learning rate of the last step.
+    public var learningRate: Double
+    /// Whether this was the last epoch.
+    public var isLast: Bool
+
+    public init(epoch: Int, trainingMSE: Double, learningRate: Double, isLast: Bool) {
+        self.epoch = epoch
+        self.trainingMSE = trainingMSE
+        self.learningRate = learningRate
+        self.isLast = isLast
+    }
+}
+
+/// The training got lost: a loss that is not finite.
+public struct TrainingDiverged: Error, Sendable, Hashable, CustomStringConvertible {
+    public var epoch: Int
+    public var description: String {
+        "training diverged in epoch \(epoch): the loss is not finite; lower training.learningRate"
+    }
+}
+
+/// A training run: `epoch()` until `isFinished`.
+public final class Training {
+    private let samples: Samples
+    private let second: WeightedSamples?
+    private let settings: TrainingSettings
+    private let randomSeed: UInt64
+    private let run: UInt32
+
+    private let team: ThreadTeam
+    private let layers: [PackedLayer]
+    private let parts: [Part]
+    /// What each thread does in the second phase.
+    private let shares: [[Work]]
+    private let activations: Activations
+    private var errors: [Double]
+
+    private var epochsDone = 0
+    private var stepsDone = 0
+    private var history: [Double] = []
+    private var decay: (first: Double, second: Double) = (1, 1)
+    public private(set) var isFinished = false
+
+    /// Gradient and optimiser memory of one layer.
+    private struct Part {
+        var gradient: FloatBuffer
+        var first: FloatBuffer
+        var second: FloatBuffer
+        var biasGradient: FloatBuffer
+        var biasFirst: FloatBuffer
+        var biasSecond: FloatBuffer
+    }
+
+    private enum Work {
+        /// Some outputs of one panel of inputs.
+        case weights(layer: Int, panel: Int, width: Int, outputs: Range<Int>)
+        case biases(layer: Int)
+
+        var cost: Int {
+            switch self {
+            case .weights(_, _, let width, let outputs): width * outputs.count
+            case .biases: 1
+            }
+        }
+    }
+
+    /// Rows whose activations are kept at once; a larger batch goes through in several pieces.
+    private static let pieceRows = 4096
+    /// Outputs per block of weights: whole register tiles, and small enough to share the work evenly.
+    private static let blockOutputs = 48
+
+    /// - Parameters:
+    ///   - surrogate: where to start.
+    ///   - samples: what to fit, at least one row.
+    ///   - second: samples with a weight of their own, if any.
+    ///   - randomSeed: the study's; decides the order of the samples.
+    ///   - run: which training of the study this is.
+    ///   - threads: how many threads to use; the result does not depend on it.
+    public init(
+        _ surrogate: Surrogate, samples: Samples, second: WeightedSamples? = nil, settings: TrainingSettings,
+        randomSeed: UInt64, run: UInt32, threads: Int
+    ) {
+        precondition(samples.count > 0 && samples.dimension == surrogate.dimension, "samples that fit the surrogate")
+        self.samples = samples
+        self.second = second.flatMap { $0.samples.count > 0 && $0.weightOfFirst < 1 ? $0 : nil }
+        self.settings = settings
+        self.randomSeed = randomSeed
+        self.run = run
+        team = ThreadTeam(size: threads)
+        layers = surrogate.layers.map(PackedLayer.init)
+        parts = layers.map { layer in
+            Part(
+                gradient: FloatBuffer(layer.backward.count), first: FloatBuffer(layer.backward.count),
+                second: FloatBuffer(layer.backward.count), biasGradient: FloatBuffer(layer.biases.count),
+                biasFirst: FloatBuffer(layer.biases.count), biasSecond: FloatBuffer(layer.biases.count))
+        }
+        shares = Self.share(layers, among: team.size)
+        let batch: Int
+        switch settings.batch {
+        case .full: batch = samples.count
+        case .rows(let rows): batch = min(max(1, rows), samples.count)
+        }
+        let rows = min(Self.pieceRows, batch + Self.secondRows(batch, self.second))
+        activations = Activations(layers, rows: rows)
+        errors = [Double](repeating: 0, count: rows)
+        isFinished = settings.epochs <= 0
+    }
+
+    /// Rows of the second set that go with `batch` rows of the first.
+    private static func secondRows(_ batch: Int, _ second: WeightedSamples?) -> Int {
+        second.map { min($0.samples.count, max(1, batch / 4)) } ?? 0
+    }
+
+    private static func share(_ layers: [PackedLayer], among threads: Int) -> [[Work]] {
+        var all: [Work] = []
+        for (l, layer) in layers.enumerated() {
+            all.append(.biases(layer: l))
+            for (panel, width) in layer.shape.inputPanels {
+                for o in stride(from: 0, to: layer.shape.outputs, by: blockOutputs) {
+                    all.append(
+                        .weights(
+                            layer: l, panel: panel, width: width,
+                            outputs: o..<min(o + blockOutputs, layer.shape.outputs)))
+                }
+            }
+        }
+        let total = all.reduce(0) { $0 + $1.cost }
+        var shares = [[Work]](repeating: [], count: threads)
+        var before = 0
+        for work in all {
+            shares[min(threads - 1, before * threads / total)].append(work)
+            before += work.cost
+        }
+        return shares
+    }
+
+    /// The surrogate as it is now.
+    public var surrogate: Surrogate { Surrogate(layers: layers.map(\.layer)) }
+
+    /// Runs one epoch.
+    ///
+    /// - Throws: `TrainingDiverged` if the loss is not finite.
+    public func epoch() throws(TrainingDiverged) -> EpochReport {
+        precondition(!isFinished, "training goes on after its end")
+        let count = samples.count
+        let batch: Int
+        var order: [Int32] = []
+        var stream = RandomStream(
+            seed: randomSeed, purpose: .batches, index: run << 16 | UInt32(truncatingIfNeeded: epochsDone))
+        switch settings.batch {
+        case .full:
+            batch = count
+            order = (0..<Int32(count)).map { $0 }
+        case .rows(let rows):
+            batch = min(max(1, rows), count)
+            order = stream.permutation(count)
+        }
+        let secondCount = second?.samples.count ?? 0
+        var secondOrder = secondCount > 0 ? stream.permutation(secondCount) : []
+        var secondNext = 0
+
+        let steps = (count + batch - 1) / batch
+        var squares = 0.0
+        var rate = settings.learningRate
+        for step in 0..<steps {
+            let first = order[step * batch..<min((step + 1) * batch, count)]
+            var rows = Array(first)
+            for _ in 0..<Self.secondRows(first.count, second) {
+                if secondNext == secondCount {
+                    secondOrder = stream.permutation(secondCount)
+                    secondNext = 0
+                }
+                rows.append(-1 - secondOrder[secondNext])
+                secondNext += 1
+            }
+            rate = learningRate(epoch: epochsDone, step: step, of: steps)
+            squares += take(rows, firstCount: first.count, rate: rate)
+        }
+        epochsDone += 1
+        let mse = squares / Double(count)
+        guard mse.isFinite else { throw TrainingDiverged(epoch: epochsDone) }
+        history.append(mse)
+        isFinished = epochsDone >= settings.epochs || hasSettled
+        return EpochReport(epoch: epochsDone, trainingMSE: mse, learningRate: rate, isLast: isFinished)
+    }
+
+    private var hasSettled: Bool {
+        guard let halt = settings.halt, history.count > halt.overEpochs else { return false }
+        let then = history[history.count - 1 - halt.overEpochs]
+        return abs(history.last! - then) < halt.relativeChange * then
+    }
+
+    private func learningRate(epoch: Int, step: Int, of steps: Int) -> Double {
+        switch settings.schedule {
+        case .constant: return settings.learningRate
+        case .step(let every, let factor):
+            return (0..<epoch / max(1, every)).reduce(settings.learningRate) { rate, _ in rate * factor }
+        case .cosine(let finalFraction):
+            let progress = Double(epoch * steps + step) / Double(max(1, settings.epochs * steps))
+            let low = settings.learningRate * finalFraction
+            return low + (settings.learningRate - low) * (1 + ck_cospi(progress)) / 2
+        }
+    }
+
+    /// One step on some rows, the second set's as −1 − row; returns the sum of squared errors on the first set's.
+    private func take(_ rows: [Int32], firstCount: Int, rate: Double) -> Double {
+        stepsDone += 1
+        decay.first *= 0.9
+        decay.second *= 0.999
+        let secondCount = rows.count - firstCount
+        let lambda = second?.weightOfFirst ?? 1
+        let weights = (
+            first: 2 * lambda / Double(firstCount), second: secondCount > 0 ? 2 * (1 - lambda) / Double(secondCount) : 0
+        )
+        var squares = 0.0
+        var start = 0
+        while start < rows.count {
+            let piece = rows[start..<min(start + activations.rows, rows.count)]
+            let isLast = piece.endIndex == rows.count
+            let resume = start > 0
+            let threads = team.size
+            errors.withUnsafeMutableBufferPointer { errors in
+                let errors = UncheckedSendable(errors)
+                team.run { thread in
+                    let share = piece.count * thread / threads..<piece.count * (thread + 1) / threads
+                    self.propagate(piece, share, weights: weights, errors: errors.value)
+                }
+            }
+            team.run { thread in
+                for work in self.shares[thread] {
+                    self.perform(work, rows: piece.count, resume: resume, update: isLast ? rate : nil)
+                }
+            }
+            for (r, row) in zip(piece.indices, piece) where row >= 0 {
+                let error = errors[r - piece.startIndex]
+                squares += error * error
+            }
+            start = piece.endIndex
+        }
+        return squares
+    }
+
+    private struct UncheckedSendable<Value>: @unchecked Sendable {
+        let value: Value
+        init(_ value: Value) { self.value = value }
+    }
+
+    /// The first phase for some rows of a piece: forward, errors, backward.
+    private func propagate(
+        _ piece: ArraySlice<Int32>, _ share: Range<Int>, weights: (first: Double, second: Double),
+        errors: UnsafeMutableBufferPointer<Double>
+    ) {
+        let dimension = samples.dimension
+        let (ld, ldOut) = (activations.strides[0], activations.strides.last!)
+        let (inputs, outputs) = (activations.values[0].start, activations.values.last!.start)
+        let slopes = activations.gradients.last!.start
+        for r in share {
+            let row = Int(piece[piece.startIndex + r])
+            if row >= 0 {
+                for i in 0..<dimension { inputs[r * ld + i] = Float(samples.inputs[row * dimension + i]) }
+            } else {
+                let extra = second!.samples
+                for i in 0..<dimension { inputs[r * ld + i] = Float(extra.inputs[(-1 - row) * dimension + i]) }
+            }
+        }
+        // Tiles of like size, so that none is a remnant.
+        let tiles = (share.count + Network.tileRows - 1) / Network.tileRows
+        for tile in 0..<tiles {
+            let rows =
+                share.lowerBound + share.count * tile / tiles..<share.lowerBound + share.count * (tile + 1) / tiles
+            Network.forward(layers, activations, rows)
+            for r in rows {
+                let row = Int(piece[piece.startIndex + r])
+                let label = row >= 0 ? samples.labels[row] : second!.samples.labels[-1 - row]
+                let error = Double(outputs[r * ldOut]) - label
+                errors[r] = error
+                slopes[r * ldOut] = Float((row >= 0 ? weights.first : weights.second) * error)
+            }
+            Network.backward(layers, activations, rows, toInputs: false)
+        }
+    }
+
+    /// The second phase for some weights: sum their gradients over `rows` rows and, with a rate, step.
+    private func perform(_ work: Work, rows: Int, resume: Bool, update rate: Double?) {
+        switch work {
+        case .biases(let l):
+            let (layer, part) = (layers[l], parts[l])
+            ck_column_sums(
+                activations.gradients[l + 1].start, activations.strides[l + 1], rows, layer.shape.paddedOutputs,
+                resume ? 1 : 0, part.biasGradient.start)
+            guard let rate else { return }
+            step(
+                layer.biases.start, part.biasGradient.start, part.biasFirst.start, part.biasSecond.start,
+                layer.biases.count, rate)
+        case .weights(let l, let panel, let width, let outputs):
+            let (layer, part) = (layers[l], parts[l])
+            let offset = panel * layer.shape.outputs + outputs.lowerBound * width
+            ck_outer_panel(
+                activations.gradients[l + 1].start + outputs.lowerBound, activations.strides[l + 1],
+                activations.values[l].start + panel, activations.strides[l], rows, outputs.count, width,
+                resume ? 1 : 0, part.gradient.start + offset)
+            guard let rate else { return }
+            step(
+                layer.backward.start + offset, part.gradient.start + offset, part.first.start + offset,
+                part.second.start + offset, outputs.count * width, rate)
+            layer.repack(panel: panel, outputs: outputs)
+        }
+    }
+
+    private func step(
+        _ w: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ m: UnsafeMutablePointer<Float>,
+        _ v: UnsafeMutablePointer<Float>, _ count: Int, _ rate: Double
+    ) {
+        switch settings.optimizer {
+        case .adam:
+            ck_adam(
+                w, g, m, v, count, 0.9, 0.999, Float(rate / (1 - decay.first)), Float(1 / (1 - decay.second)), 1e-8)
+        case .sgd(let momentum):
+            ck_momentum(w, g, m, count, Float(momentum), Float(rate))
+        }
+    }
+}

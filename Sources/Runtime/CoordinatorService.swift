@@ -1,0 +1,200 @@
+// The coordinator's process: sockets, store and threads around the state machine in Cluster/Coordinator.swift.
+
+internal import Cluster
+package import Logging
+internal import Pricing
+package import Regression
+internal import Wire
+internal import ZeroMQ
+
+package final class CoordinatorService {
+    private let cluster: ClusterFile
+    private let oracles: [any Oracle]
+    private let logger: Logger
+    private let shelf = BlobShelf()
+    private let mailbox = Mailbox<Coordinator.Event>()
+    private let planning = WorkThread()
+
+    private let router: Socket
+    private let publisher: Socket
+    private let signals: SignalQueue
+    private var coordinator: Coordinator
+    /// Facts so far. They are kept in memory: a coordinator that dies takes its studies with it.
+    private var facts: [Fact] = []
+    private var undecodable = 0
+    private var lastComplaint: Instant?
+
+    /// Where workers and clients connect to.
+    package var address: String { router.address }
+
+    /// Opens the sockets.
+    ///
+    /// - Throws: `ZeroMQError` if an address cannot be bound.
+    package init(cluster: ClusterFile, oracles: [any Oracle], logger: Logger) throws {
+        self.cluster = cluster
+        self.oracles = oracles
+        self.logger = logger
+        signals = SignalQueue(terminationSignals)
+        let context = Context()
+        router = try Socket(context, .router, longestFrame: cluster.maxFrame)
+        try router.bind(cluster.bind)
+        publisher = try Socket(context, .publish, longestFrame: cluster.maxFrame)
+        try publisher.bind(cluster.publish)
+        var settings = Coordinator.Settings()
+        settings.heartbeat = cluster.heartbeat
+        settings.lost = cluster.lost
+        settings.crashLimit = cluster.crashLimit
+        settings.shardSize = cluster.shardSize
+        settings.publisher = publisher.address
+        coordinator = Coordinator(settings: settings)
+    }
+
+    /// Serves until a termination signal, or until standard input ends if that is asked for.
+    package func run(exitOnEndOfInput: Bool) {
+        logger.info("coordinator started", metadata: ["address": "\(address)"])
+        handle(.started(term: 1))
+        while true {
+            let ready = wait(
+                for: [router], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
+                wakeup: mailbox.wakeup, atMost: coordinator.deadline?.millisecondsFromNow)
+            if ready.descriptors[0], !signals.taken().isEmpty { break }
+            if exitOnEndOfInput, ready.descriptors[1], inputHasEnded() { break }
+            for event in mailbox.take() { handle(event) }
+            if ready.sockets[0] { receive() }
+            if let deadline = coordinator.deadline, deadline <= .now { handle(.tick) }
+        }
+        logger.info("coordinator stopped")
+    }
+
+    /// Messages that have arrived, but not so many that a flood keeps the loop from anything else.
+    private func receive() {
+        for _ in 0..<256 {
+            guard let frames = try? router.receive() else { return }
+            guard frames.count == 2, let peer = PeerID(routing: frames[0]) else {
+                complain("a message of \(frames.count) frames")
+                continue
+            }
+            do {
+                handle(.received(try Codec.decodeToCoordinator(frames[1]), from: peer))
+            } catch {
+                complain("\(error)")
+            }
+        }
+        mailbox.wakeup.signal()
+    }
+
+    /// Counts what cannot be read, and says so at most once a minute.
+    private func complain(_ problem: String) {
+        undecodable += 1
+        if let last = lastComplaint, .now < last + .seconds(60) { return }
+        lastComplaint = .now
+        logger.warning("message dropped", metadata: ["problem": "\(problem)", "total": "\(undecodable)"])
+    }
+
+    private func handle(_ event: Coordinator.Event) {
+        var events = [event]
+        while let event = events.popLast() {
+            let effects = coordinator.step(event, at: .now)
+            for effect in effects { perform(effect, &events) }
+        }
+    }
+
+    private func perform(_ effect: Coordinator.Effect, _ events: inout [Coordinator.Event]) {
+        switch effect {
+        case .persist(let new): facts += new
+        case .send(let message, let peer): send(message, peer, &events)
+        case .publish(let study, let version, let blob):
+            guard blob.size <= Codec.longestPublished, let bytes = shelf.bytes(blob.digest) else { return }
+            let message = FromCoordinator.parameters(.init(study: study, version: version, blob: blob, bytes: bytes))
+            // A push that fails costs nothing: who needs the parameters asks for them.
+            _ = try? publisher.send([Codec.encode(message)])
+        case .validate(let submission, let peer):
+            let (mailbox, oracles) = (mailbox, oracles)
+            planning.perform {
+                do throws(InputError) {
+                    _ = try StudyFile(name: "study", text: submission.study, oracles: oracles)
+                    mailbox.post(.validated(submission, StudyID(.random(in: 1 ... .max)), from: peer))
+                } catch {
+                    mailbox.post(.refused(submission, error.problems.map(\.description), from: peer))
+                }
+            }
+        case .begin(let study, let text, let attachments):
+            let (mailbox, oracles, shelf, threads) = (mailbox, oracles, shelf, ClusterFile.cores)
+            planning.perform {
+                guard let file = try? StudyFile(name: "study", text: text, oracles: oracles),
+                    let oracle = oracles.first(where: { $0.descriptor.name == file.study.oracle })
+                else { preconditionFailure("study \(study) was validated and is no longer valid") }
+                var plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: .init())
+                guard
+                    let content = StudyAttachments(attachments, domain: file.study.domain, blob: { shelf.bytes($0) }),
+                    file.files.keys.allSatisfy({ part in attachments.contains { $0.part == part } })
+                else {
+                    let step = PlanStep(next: .failed("the attachments are not what the study says"), phase: .done)
+                    mailbox.post(.planned(study, plan, step))
+                    return
+                }
+                plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: content)
+                let step = plan.next(nil, threads: threads)
+                mailbox.post(.planned(study, plan, step))
+            }
+        case .advance(let study, let plan, let results):
+            let (mailbox, threads) = (mailbox, ClusterFile.cores)
+            planning.perform {
+                var plan = plan
+                let step = plan.next(results, threads: threads)
+                mailbox.post(.planned(study, plan, step))
+            }
+        case .write(let study, let outcome, let statistics):
+            let (mailbox, shelf) = (mailbox, shelf)
+            planning.perform {
+                let files = ResultFolder(outcome, statistics).files { shelf.bytes($0) }
+                mailbox.post(
+                    .written(
+                        study, files: files.map { .init(name: $0.name, blob: shelf.put($0.bytes)) },
+                        incomplete: !outcome.incomplete.isEmpty))
+            }
+        case .store(let bytes): _ = shelf.put(bytes)
+        case .accept(let chunk):
+            switch shelf.accept(chunk) {
+            case .incomplete: break
+            case .stored: events.append(.stored(chunk.blob))
+            case .damaged: events.append(.damaged(chunk.blob))
+            }
+        case .sendBlob(let request, let peer):
+            send(.blob(shelf.chunk(request, limit: Codec.chunkSize)), peer, &events)
+        }
+    }
+
+    private func send(_ message: FromCoordinator, _ peer: PeerID, _ events: inout [Coordinator.Event]) {
+        let frame = Codec.encode(message)
+        guard frame.count <= cluster.maxFrame else {
+            logger.error(
+                "message not sent: longer than limits.maxFrame", metadata: ["bytes": "\(frame.count)"])
+            return
+        }
+        do {
+            if try router.send([peer.routing, frame]) == .unreachable { events.append(.unreachable(peer)) }
+        } catch {
+            logger.warning("message not sent", metadata: ["problem": "\(error)"])
+            events.append(.unreachable(peer))
+        }
+    }
+}
+
+extension PeerID {
+    /// The routing identity of a ROUTER socket, of at most seven bytes: those that libzmq gives have five.
+    init?(routing bytes: [UInt8]) {
+        guard (1...7).contains(bytes.count) else { return nil }
+        self.init(bytes.reduce(UInt64(bytes.count)) { $0 << 8 | UInt64($1) })
+    }
+
+    var routing: [UInt8] {
+        var bytes: [UInt8] = []
+        var rest = value
+        while rest > 255 {
+            bytes.insert(UInt8(rest & 255), at: 0)
+            rest >>= 8
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,158 @@
+// A client of a cluster: hands in a study, watches it, and fetches its files.
+
+package import Cluster
+internal import Glibc
+internal import Wire
+internal import ZeroMQ
+
+package final class StudyClient {
+    /// How a study ended, for whoever asked for it.
+    package enum Ending: Sendable {
+        case done(files: [(name: String, bytes: [UInt8])], incomplete: Bool)
+        case failed(String)
+        case rejected([String])
+        case cancelled
+        /// The coordinator does not answer.
+        case unreachable(String)
+        /// A termination signal came.
+        case interrupted
+    }
+
+    private let dealer: Socket
+    private let signals: SignalQueue
+    private let wakeup = Wakeup()
+    private let supervisor: Supervisor?
+    private let shelf = BlobShelf()
+    private let token = UInt64.random(in: 1 ... .max)
+
+    private var study: StudyID?
+    private var seen = 0
+    private var files: [StudyEvent.File] = []
+    private var isIncomplete = false
+    private var ending: Ending?
+    /// Files on their way here: what is asked for next.
+    private var wanted: [BlobRequest] = []
+
+    /// How long a silent coordinator is waited for.
+    private let patience: Duration
+
+    /// - Parameters:
+    ///   - address: the coordinator's.
+    ///   - supervisor: of the cluster's processes, if they are this process's children.
+    /// - Throws: `ZeroMQError` if the address is none.
+    package init(address: String, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)) throws {
+        signals = SignalQueue(terminationSignals + [SIGCHLD])
+        self.supervisor = supervisor
+        self.patience = patience
+        dealer = try Socket(Context(), .dealer, longestFrame: longestFrame, linger: 0)
+        try dealer.connect(address)
+    }
+
+    /// Runs a study to its end.
+    ///
+    /// - Parameters:
+    ///   - file: the study.
+    ///   - blobs: its attachments.
+    ///   - tell: called with each event, in order.
+    package func run(
+        _ file: StudyFile, blobs: [(attachment: ToCoordinator.Attachment, bytes: [UInt8])],
+        tell: (StudyEvent) -> Void
+    ) throws -> Ending {
+        for blob in blobs { _ = shelf.put(blob.bytes) }
+        let submission = ToCoordinator.Submission(
+            token: token, study: file.effective, attachments: blobs.map(\.attachment))
+        var askAgain = Instant.now
+        var lastHeard = Instant.now
+        while ending == nil {
+            if askAgain <= .now {
+                // What was lost on the way is asked for again.
+                askAgain = .now + .seconds(1)
+                if let study {
+                    send(.watch(.init(study: study, after: seen)))
+                    if let next = wanted.first { send(.want(next)) }
+                } else {
+                    send(.submit(submission))
+                }
+            }
+            let deadline = [askAgain, supervisor?.deadline].compactMap { $0 }.min()!
+            let ready = wait(
+                for: [dealer], descriptors: [signals.descriptor], wakeup: wakeup,
+                atMost: deadline.millisecondsFromNow)
+            if ready.descriptors[0] {
+                for signal in signals.taken() where signal != SIGCHLD {
+                    if let study { send(.cancelStudy(study)) }
+                    return .interrupted
+                }
+                for exit in try supervisor?.takeExits() ?? [] {
+                    if exit.isCoordinator {
+                        return .failed("the coordinator ended (\(exit.cause)); its studies are lost")
+                    }
+                    send(.exited(.init(incarnation: exit.incarnation, cause: exit.cause)))
+                }
+            }
+            try supervisor?.startWhatIsDue()
+            while let frames = try dealer.receive() {
+                lastHeard = .now
+                // What cannot be read is not for this client.
+                guard frames.count == 1, let message = try? Codec.decodeFromCoordinator(frames[0]) else { continue }
+                receive(message, tell)
+            }
+            if lastHeard + patience <= .now {
+                return .unreachable("the coordinator has not answered for \(patience)")
+            }
+        }
+        return ending!
+    }
+
+    private func send(_ message: ToCoordinator) { _ = try? dealer.send([Codec.encode(message)]) }
+
+    private func receive(_ message: FromCoordinator, _ tell: (StudyEvent) -> Void) {
+        switch message {
+        case .accepted(let accepted) where accepted.token == token:
+            guard study == nil else { return }
+            study = accepted.study
+            send(.watch(.init(study: accepted.study, after: seen)))
+        case .rejected(let rejected) where rejected.token == token: ending = .rejected(rejected.problems)
+        case .unknownPeer: ending = .failed("the coordinator does not know the study: it was started anew")
+        case .want(let request): send(.blob(shelf.chunk(request, limit: Codec.chunkSize)))
+        case .events(let study, let events) where study == self.study:
+            for event in events where event.number == seen + 1 {
+                seen += 1
+                tell(event)
+                guard case .ended(let end) = event.what else { continue }
+                switch end {
+                case .failed(let reason): ending = .failed(reason)
+                case .cancelled: ending = .cancelled
+                case .done(let files, let incomplete):
+                    self.files = files
+                    isIncomplete = incomplete
+                    wanted = files.filter { $0.blob.size > 0 }.map { BlobRequest(blob: $0.blob, offset: 0) }
+                    fetchNext()
+                }
+            }
+        case .blob(let chunk):
+            guard let next = wanted.first, next.blob == chunk.blob, next.offset == chunk.offset else { return }
+            guard !chunk.bytes.isEmpty else {
+                ending = .failed("the coordinator no longer has the study's files")
+                return
+            }
+            switch shelf.accept(chunk) {
+            case .incomplete: wanted[0].offset += chunk.bytes.count
+            case .stored: wanted.removeFirst()
+            case .damaged: wanted[0].offset = 0
+            }
+            fetchNext()
+        default: break
+        }
+    }
+
+    private func fetchNext() {
+        if let next = wanted.first {
+            send(.want(next))
+        } else {
+            ending = .done(
+                files: files.map { ($0.name, $0.blob.size == 0 ? [] : shelf.bytes($0.blob.digest) ?? []) },
+                incomplete: isIncomplete)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+// A worker's or trainer's process: socket, compute thread and blobs around the state machine in Cluster/Worker.swift.
+
+package import Cluster
+internal import Glibc
+package import Logging
+package import Regression
+import Synchronization
+internal import Wire
+internal import ZeroMQ
+
+package final class WorkerService {
+    /// How a worker process ends.
+    package enum Ending: Sendable {
+        /// It left as it was asked to.
+        case left
+        /// Whoever started it is gone.
+        case inputEnded
+    }
+
+    private let address: String
+    private let cluster: ClusterFile
+    private let logger: Logger
+    private let shelf = BlobShelf()
+    private let mailbox = Mailbox<Worker.Event>()
+    private let computing: WorkThread
+    private let bench: Bench
+    private let signals: SignalQueue
+
+    private let dealer: Socket
+    private let subscriber: Socket
+    private var worker: Worker
+    private var hasLeft = false
+    private var drainDeadline: Instant?
+
+    /// The workbench, used by the compute thread alone, and the attempts that shall stop.
+    private final class Bench: @unchecked Sendable {
+        let workbench: Workbench
+        let stopping = Mutex<Set<Attempt>>([])
+
+        init(_ workbench: Workbench) { self.workbench = workbench }
+    }
+
+    /// - Parameters:
+    ///   - address: of the coordinator.
+    ///   - threads: for training.
+    /// - Throws: `ZeroMQError` if the socket cannot be made.
+    package init(
+        role: Role, name: String, incarnation: Incarnation, address: String, cluster: ClusterFile,
+        oracles: [any Oracle], threads: Int, logger: Logger
+    ) throws {
+        self.address = address
+        self.cluster = cluster
+        self.logger = logger
+        signals = SignalQueue(terminationSignals)
+        computing = WorkThread()
+        bench = Bench(Workbench(oracles: oracles, threads: threads))
+        let context = Context()
+        dealer = try Socket(context, .dealer, longestFrame: cluster.maxFrame)
+        try dealer.connect(address)
+        subscriber = try Socket(context, .subscribe, longestFrame: cluster.maxFrame)
+        worker = Worker(
+            settings: .init(
+                incarnation: incarnation, role: role, name: name, processID: getpid(),
+                oracles: role == .worker ? oracles.map { OracleReference($0) } : [], numerics: numericFingerprint))
+    }
+
+    /// Works until it is told to leave, a termination signal comes, or standard input ends if that is asked for.
+    package func run(exitOnEndOfInput: Bool) -> Ending {
+        handle(.started)
+        while !hasLeft {
+            let deadline = [worker.deadline, drainDeadline].compactMap { $0 }.min()
+            let ready = wait(
+                for: [dealer, subscriber], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
+                wakeup: mailbox.wakeup, atMost: deadline?.millisecondsFromNow)
+            if exitOnEndOfInput, ready.descriptors[1], inputHasEnded() { return .inputEnded }
+            if ready.descriptors[0], !signals.taken().isEmpty, drainDeadline == nil {
+                drainDeadline = .now + cluster.drainGrace
+                handle(.drain)
+            }
+            for event in mailbox.take() { handle(event) }
+            for (socket, isReady) in zip([dealer, subscriber], ready.sockets) where isReady { receive(socket) }
+            if let due = worker.deadline, due <= .now { handle(.tick) }
+            if let due = drainDeadline, due <= .now {
+                logger.warning("left before its job was done: the grace to drain is over")
+                return .left
+            }
+        }
+        return .left
+    }
+
+    private func receive(_ socket: Socket) {
+        for _ in 0..<256 {
+            guard let frames = try? socket.receive() else { return }
+            do {
+                guard frames.count == 1 else { throw WireErrorFrames(count: frames.count) }
+                handle(.received(try Codec.decodeFromCoordinator(frames[0])))
+            } catch {
+                logger.warning("message dropped", metadata: ["problem": "\(error)"])
+            }
+        }
+        mailbox.wakeup.signal()
+    }
+
+    private struct WireErrorFrames: Error, CustomStringConvertible {
+        var count: Int
+        var description: String { "a message of \(count) frames" }
+    }
+
+    private func handle(_ event: Worker.Event) {
+        var events = [event]
+        while let event = events.popLast() {
+            for effect in worker.step(event, at: .now) { perform(effect, &events) }
+        }
+    }
+
+    private func perform(_ effect: Worker.Effect, _ events: inout [Worker.Event]) {
+        switch effect {
+        case .send(let message): send(message)
+        case .subscribe(let publisher):
+            do {
+                try subscriber.connect(publisher)
+            } catch {
+                logger.warning("not subscribed: parameters will be asked for", metadata: ["problem": "\(error)"])
+            }
+        case .start(let attempt, let work): start(attempt, work)
+        case .stop(let attempt): _ = bench.stopping.withLock { $0.insert(attempt) }
+        case .accept(let chunk):
+            switch shelf.accept(chunk) {
+            case .incomplete: break
+            case .stored: events.append(.stored(chunk.blob))
+            case .damaged: events.append(.damaged(chunk.blob))
+            }
+        case .sendBlob(let request): send(.blob(shelf.chunk(request, limit: Codec.chunkSize)))
+        case .forget(let digest): shelf.forget(digest)
+        case .leave: hasLeft = true
+        }
+    }
+
+    private func send(_ message: ToCoordinator) {
+        do {
+            // A full queue means that nobody reads: what matters is sent again.
+            _ = try dealer.send([Codec.encode(message)])
+        } catch {
+            logger.warning("message not sent", metadata: ["problem": "\(error)"])
+        }
+    }
+
+    private func start(_ attempt: Attempt, _ work: Work) {
+        let (bench, mailbox, shelf) = (bench, mailbox, shelf)
+        computing.perform {
+            let start = Instant.now
+            let outcome: ToCoordinator.Outcome
+            var made: [BlobReference] = []
+            do throws(WorkFailure) {
+                let (result, produced) = try bench.workbench.perform(
+                    work, blob: { shelf.bytes($0) }, progress: { mailbox.post(.progressed(attempt, $0)) },
+                    isCancelled: { bench.stopping.withLock { $0.contains(attempt) } })
+                made = produced.map { shelf.put($0) }
+                outcome = .success(result)
+            } catch {
+                outcome = .failure(error)
+            }
+            _ = bench.stopping.withLock { $0.remove(attempt) }
+            mailbox.post(.finished(attempt, .now - start, outcome, blobs: made))
+        }
+    }
+}

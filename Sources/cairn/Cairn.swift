@@ -1,0 +1,114 @@
+// The command line: `cairn SUBCOMMAND`. One file per subcommand; the work is in Runtime.
+
+import ArgumentParser
+import Glibc
+import Logging
+import Runtime
+
+@main
+struct Cairn: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cairn",
+        abstract: "Finds where a pricing surrogate is wrong, and who made it so.",
+        discussion: """
+            Exit codes: 0 done; 1 the work failed; 2 bad input or configuration; 3 cluster not reachable; \
+            4 done, but incomplete; 130 interrupted.
+            """,
+        version: cairnVersion,
+        subcommands: [
+            RunCommand.self, OracleCommand.self, CheckCommand.self, CoordinatorCommand.self, WorkerCommand.self,
+            TrainerCommand.self,
+        ])
+
+    static func main() {
+        do {
+            if let problem = chooseKernels() { throw Ending.badInput(problem) }
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let ending as Ending {
+            if let message = ending.message { complain(message) }
+            Glibc.exit(ending.code)
+        } catch {
+            // Asking for help is no mistake; a mistake on the command line is bad input.
+            let code = exitCode(for: error)
+            if code == .success { Cairn.exit(withError: error) }
+            let message = fullMessage(for: error)
+            if !message.isEmpty { complain(message) }
+            Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
+        }
+    }
+}
+
+/// How a command ends, other than well.
+enum Ending: Error {
+    case failed(String)
+    case badInput(String)
+    case unreachable(String)
+    case incomplete
+    case interrupted
+
+    var code: Int32 {
+        switch self {
+        case .failed: 1
+        case .badInput: 2
+        case .unreachable: 3
+        case .incomplete: 4
+        case .interrupted: 130
+        }
+    }
+
+    var message: String? {
+        switch self {
+        case .failed(let message), .badInput(let message), .unreachable(let message): message
+        case .incomplete, .interrupted: nil
+        }
+    }
+}
+
+/// Writes a line to standard error.
+func complain(_ message: String) { writeError(message + "\n") }
+
+/// Writes to standard error as it is.
+func writeError(_ text: String) {
+    let bytes = Array(text.utf8)
+    var start = 0
+    while start < bytes.count {
+        let count = bytes.withUnsafeBytes { write(2, $0.baseAddress! + start, bytes.count - start) }
+        if count < 0 && errno != EINTR { return }
+        start += max(0, count)
+    }
+}
+
+/// Does something that reads a user's files, and ends with all their problems if there are any.
+func reading<Value>(_ body: () throws(InputError) -> Value) throws(Ending) -> Value {
+    do {
+        return try body()
+    } catch {
+        throw .badInput(error.description)
+    }
+}
+
+/// Options of every command.
+struct CommonOptions: ParsableArguments {
+    @Flag(help: "Print the result as JSON on standard output; progress and logs go to standard error.")
+    var json = false
+
+    @Option(
+        help: "Log messages at and above this level: trace, debug, info, notice, warning, error or critical.",
+        transform: { word in
+            guard let level = Logger.Level(rawValue: word) else {
+                throw ValidationError("'\(word)' is no log level.")
+            }
+            return level
+        })
+    var logLevel: Logger.Level = .warning
+
+    @Flag(name: .customLong("no-progress"), help: "Show no progress.")
+    var noProgress = false
+
+    func logger(_ label: String) -> Logger {
+        var logger = Logger(label: label, factory: { StreamLogHandler.standardError(label: $0) })
+        logger.logLevel = logLevel
+        return logger
+    }
+}

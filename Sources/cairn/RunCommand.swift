@@ -1,0 +1,115 @@
+import ArgumentParser
+import Cluster
+import FoundationEssentials
+import Glibc
+import Pricing
+import Runtime
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run a study: data, attack, training, search, scan, mitigation.",
+        discussion: """
+            Without --cluster and --connect, a cluster of processes is started on this machine for the study and taken \
+            down after it.
+            """)
+
+    @Argument(help: "The study file (YAML).")
+    var study: String
+
+    @Option(help: "Start the cluster that this file describes, for this study.")
+    var cluster: String?
+
+    @Option(help: "Use the cluster whose coordinator has this address, such as tcp://127.0.0.1:5555.")
+    var connect: String?
+
+    @Option(help: "The folder for the result; made if it is not there. Default: results/STUDY.")
+    var out: String?
+
+    @Option(help: "The number of worker processes, instead of the cluster's own.")
+    var workers: Int?
+
+    @Option(help: "The most seeds per ascent job, instead of the cluster's own.")
+    var shardSize: Int?
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if cluster != nil && connect != nil { throw ValidationError("--cluster and --connect exclude each other.") }
+        if connect != nil && (workers != nil || shardSize != nil) {
+            throw ValidationError("--workers and --shard-size are for a cluster that is started here, not for --connect.")
+        }
+        if let workers, !(1...10_000).contains(workers) { throw ValidationError("--workers must be from 1 to 10000.") }
+        if let shardSize, shardSize < 1 { throw ValidationError("--shard-size must be at least 1.") }
+    }
+
+    func run() throws {
+        let inputs = try reading { () throws(InputError) in try StudyInputs(path: study, oracles: builtInOracles) }
+        var file = ClusterFile()
+        if let cluster {
+            file = try reading { () throws(InputError) in
+                try ClusterFile(name: cluster, text: try StudyInputs.text(cluster))
+            }
+        }
+        if let workers { file.pools = [.init(name: "here", workers: workers)] }
+        if let shardSize { file.shardSize = shardSize }
+        let folder = out ?? "results/\(inputs.file.study.name)"
+        do {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        } catch {
+            throw Ending.badInput("\(folder): the folder cannot be made; choose another with --out")
+        }
+        guard access(folder, W_OK) == 0 else {
+            throw Ending.badInput("\(folder): cannot be written to; choose another with --out")
+        }
+
+        let logger = common.logger("cairn")
+        let supervisor = connect == nil ? try Supervisor(cluster: file, logger: logger) : nil
+        defer { supervisor?.stop() }
+        let ending: StudyClient.Ending
+        var progress = Progress(isShown: !common.noProgress)
+        var log = ""
+        do {
+            // Signals are taken by the client; it must exist before there are children to hear of.
+            let client = try StudyClient(
+                address: { () throws in try connect ?? supervisor!.start() }(), longestFrame: file.maxFrame,
+                supervisor: supervisor)
+            if let supervisor {
+                for (name, process) in supervisor.processes { progress.note("\(name): process \(process)") }
+            }
+            ending = try client.run(inputs.file, blobs: inputs.blobs) { event in
+                progress.show(event)
+                log += event.json.text(isCompact: true) + "\n"
+            }
+        } catch {
+            progress.finish()
+            throw Ending.failed("\(error)")
+        }
+        progress.finish()
+
+        switch ending {
+        case .done(var files, let incomplete):
+            files.append(("events.jsonl", Array(log.utf8)))
+            do {
+                for (name, bytes) in files {
+                    try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"), options: .atomic)
+                }
+            } catch {
+                throw Ending.failed("\(folder): the result cannot be written: \(error)")
+            }
+            let summary = files.first { $0.name == "summary.json" }?.bytes ?? []
+            if common.json {
+                print(String(decoding: summary, as: UTF8.self), terminator: "")
+            } else {
+                print(Report(summary: summary)?.text ?? "", terminator: "")
+                print("result: \(folder)")
+            }
+            if incomplete { throw Ending.incomplete }
+        case .failed(let reason): throw Ending.failed(reason)
+        case .rejected(let problems): throw Ending.badInput(problems.joined(separator: "\n"))
+        case .cancelled: throw Ending.failed("the study was cancelled")
+        case .unreachable(let reason): throw Ending.unreachable(reason)
+        case .interrupted: throw Ending.interrupted
+        }
+    }
+}
