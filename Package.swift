@@ -48,6 +48,12 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "RegressionTests", dependencies: ["CKernels", "Pricing", "Regression"],
+            resources: [.copy("Resources")], swiftSettings: settings),
+        .testTarget(
+            name: "PricingTests", dependencies: ["Pricing", "Regression"],
+            resources: [.copy("Resources")], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -92,12 +92,12 @@ public struct DownAndOutPut: Oracle {
         guard D.isFinite, s.isFinite else {
             return Valuation(price: .nan, gradient: zero.map { _ in .nan }, status: .nonFinite)
         }
-        if s < 1e-9 { return certain(b, k, T, r, D) }
+        if s < 1e-14 { return certain(b, k, T, r, D) }
 
         let m = r * T - 0.5 * s * s
         // B = 0 has no barrier: any barrier that the share cannot reach does the same.
         let x = b > 0 ? -ck_log(b) : max(50 * s, 0) + abs(m) + 1
-        let top = b > 0 ? ck_log(k / b) / s : (x + ck_log(k)) / s
+        let top = b > 0 ? logRatio(k, b) / s : (x + ck_log(k)) / s
         let (z0, xi) = ((x + m) / s, x / s)
         let sums = integrate(top: top, z0: z0, xi: xi, s: s, k: k)
 
@@ -129,41 +129,59 @@ public struct DownAndOutPut: Oracle {
             price: end, gradient: [0, share * D, -share * r * k * D, 0, -share * T * k * D], status: .ok)
     }
 
+    /// ln(k/b) for k > b > 0, accurate also where they are close: ln(1 + z) = ln(u) z / (u − 1) with u = 1 + z rounded.
+    private static func logRatio(_ k: Double, _ b: Double) -> Double {
+        let z = (k - b) / b
+        let u = 1 + z
+        return u == 1 ? z : ck_log(u) * (z / (u - 1))
+    }
+
     private struct Sums {
         var value = 0.0, mass = 0.0, byDrift = 0.0, byDeviation = 0.0, byBarrier = 0.0
     }
 
-    /// Gauss-Legendre with 16 nodes on panels: over the part of [0, top] where the normal density is within e^{−45} of
-    /// its peak, each panel no wider than what the factors vary on.
     private static func integrate(top: Double, z0: Double, xi: Double, s: Double, k: Double) -> Sums {
-        let peak = min(max(z0, 0), top)
-        let reach = ((peak - z0) * (peak - z0) + 90).squareRoot()
-        let lower = max(0, z0 - reach)
-        let upper = min(top, z0 + reach)
-        let widest = min(1, 3 / s)
         var sums = Sums()
-        var start = lower
+        forEachNode(top: top, centre: z0, xi: xi, s: s) { w, weight in
+            let z = w - z0
+            let density = weight * ck_exp(-0.5 * z * z)
+            let touch = ck_exp(-2 * xi * w)
+            let alive = -ck_expm1(-2 * xi * w)
+            let payoff = -k * ck_expm1(s * (w - top))
+            sums.value += density * payoff * alive
+            sums.mass += density * alive
+            sums.byDrift += density * payoff * alive * z
+            sums.byDeviation += density * payoff * ((z * z - 1) * alive - 4 * xi * w * touch)
+        }
+        // What the barrier takes away has its weight elsewhere: n(w − z₀) e^{−2ξw} is centred at z₀ − 2ξ.
+        forEachNode(top: top, centre: z0 - 2 * xi, xi: xi, s: s) { w, weight in
+            let payoff = -k * ck_expm1(s * (w - top))
+            sums.byBarrier += weight * ck_exp(-0.5 * (w - z0) * (w - z0) - 2 * xi * w) * payoff * (w + xi)
+        }
+        return sums
+    }
+
+    /// Gauss-Legendre with 16 nodes on panels: over the part of [0, top] where a normal density around `centre` is within
+    /// e^{−45} of its peak, each panel no wider than what the factors vary on. Weights include 1/√(2π).
+    private static func forEachNode(
+        top: Double, centre: Double, xi: Double, s: Double, _ body: (_ w: Double, _ weight: Double) -> Void
+    ) {
+        let peak = min(max(centre, 0), top)
+        let reach = ((peak - centre) * (peak - centre) + 90).squareRoot()
+        let upper = min(top, centre + reach)
+        let widest = min(1, 3 / s, 6 / abs(peak - centre))
+        var start = max(0, centre - reach)
         while start < upper {
             // Near the barrier 1 − e^{−2ξw} varies on 1/ξ; panels double from there.
             let width = min(widest, max(start, 1 / max(xi, 1)))
             let end = start + width < upper ? start + width : upper
             let (half, middle) = ((end - start) / 2, (end + start) / 2)
             for node in 0..<16 {
-                let w = middle + half * nodes[node]
-                let z = w - z0
-                let density = half * weights[node] * 0.398942280401432678 * ck_exp(-0.5 * z * z)
-                let touch = ck_exp(-2 * xi * w)
-                let alive = -ck_expm1(-2 * xi * w)
-                let payoff = -k * ck_expm1(s * (w - top))
-                sums.value += density * payoff * alive
-                sums.mass += density * alive
-                sums.byDrift += density * payoff * alive * z
-                sums.byDeviation += density * payoff * ((z * z - 1) * alive - 4 * xi * w * touch)
-                sums.byBarrier += density * payoff * (w + xi) * touch
+                body(middle + half * nodes[node], half * weights[node] * 0.398942280401432678)
             }
+            guard end > start else { return }
             start = end
         }
-        return sums
     }
 
     // Gauss-Legendre, 16 points on [−1, 1]; Abramowitz and Stegun, table 25.4, to full precision.

@@ -55,7 +55,7 @@ struct LayerShape: Sendable {
 /// Weights in the two packings that the kernels read (see CKernels.h).
 ///
 /// `backward` is the master: the optimiser works on it, and `forward` is its transpose, made anew from it.
-final class PackedLayer: @unchecked Sendable {
+package final class PackedLayer: @unchecked Sendable {
     let shape: LayerShape
     /// K = inputs, panels of outputs.
     let forward: FloatBuffer
@@ -63,7 +63,7 @@ final class PackedLayer: @unchecked Sendable {
     let backward: FloatBuffer
     let biases: FloatBuffer
 
-    init(_ layer: Surrogate.Layer) {
+    package init(_ layer: Surrogate.Layer) {
         shape = LayerShape(inputs: layer.inputs, outputs: layer.outputs)
         forward = FloatBuffer(shape.inputs * shape.paddedOutputs)
         backward = FloatBuffer(shape.outputs * shape.paddedInputs)
@@ -97,7 +97,7 @@ final class PackedLayer: @unchecked Sendable {
         }
     }
 
-    var layer: Surrogate.Layer {
+    package var layer: Surrogate.Layer {
         var weights = [Float](repeating: 0, count: shape.inputs * shape.outputs)
         for (start, width) in shape.inputPanels {
             let panel = backward.start + start * shape.outputs

@@ -5,7 +5,7 @@ internal import CKernels
 
 /// x with N(x) = p, for p in (0, 1), within 1e-15 relative: M. J. Wichura, "Algorithm AS 241: the percentage points of
 /// the normal distribution", Applied Statistics 37 (1988), PPND16.
-func normalQuantile(_ p: Double) -> Double {
+package func normalQuantile(_ p: Double) -> Double {
     func ratio(_ x: Double, _ above: [Double], _ below: [Double]) -> Double {
         above.reversed().reduce(0) { $0 * x + $1 } / below.reversed().reduce(0) { $0 * x + $1 }
     }
@@ -62,7 +62,7 @@ extension RandomStream {
     }
 
     /// A uniform direction: a vector of length 1.
-    mutating func direction(_ dimension: Int) -> [Double] {
+    package mutating func direction(_ dimension: Int) -> [Double] {
         let vector = (0..<dimension).map { _ in normal() }
         let length = vector.reduce(0) { $0 + $1 * $1 }.squareRoot()
         return vector.map { $0 / length }

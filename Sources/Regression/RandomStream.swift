@@ -67,9 +67,9 @@ public struct RandomStream: Sendable {
         return order
     }
 
-    typealias Block = (UInt32, UInt32, UInt32, UInt32)
+    package typealias Block = (UInt32, UInt32, UInt32, UInt32)
 
-    static func philox(_ counter: Block, _ key: (UInt32, UInt32)) -> Block {
+    package static func philox(_ counter: Block, _ key: (UInt32, UInt32)) -> Block {
         var (a, b, c, d) = counter
         var (k, l) = key
         for _ in 0..<10 {

@@ -24,7 +24,7 @@ extension Samples {
         }
         let words = UInt64(bytes.count - 32) / 8
         let (dimension, count) = (word(0), word(1))
-        guard bytes.count.isMultiple(of: 8), dimension > 0, dimension <= words, count <= words,
+        guard bytes.count.isMultiple(of: 8), dimension > 0, dimension <= 1 << 20, count <= words,
             case let (product, overflow) = count.multipliedReportingOverflow(by: dimension + 1), !overflow,
             product == words
         else { return nil }

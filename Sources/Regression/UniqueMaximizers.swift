@@ -12,6 +12,11 @@ extension Maximizers {
         /// For each end point the position in `rows` of the kept one that it was merged into (its own, if it was kept;
         /// the one with the largest error, if several are near); −1 for an end point without a price.
         public var owners: [Int]
+
+        public init(rows: [Int], owners: [Int]) {
+            self.rows = rows
+            self.owners = owners
+        }
     }
 
     /// Merges end points within `radius` (Euclidean, normalised; the surface included). Rows without a price are left
