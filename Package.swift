@@ -54,6 +54,11 @@ let package = Package(
         .testTarget(
             name: "PricingTests", dependencies: ["Pricing", "Regression"],
             resources: [.copy("Resources")], swiftSettings: settings),
+        .testTarget(
+            name: "ClusterTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -78,6 +78,7 @@ extension Coordinator {
             runs[k].results = BatchResults(for: batch, dimension: plan.study.domain.dimension)
             runs[k].queue = ShardQueue(count: batch.count)
             runs[k].batchSince = now
+            if batch.kind == .ascend, runs[k].searchSince == nil { runs[k].searchSince = now }
             runs[k].tries = [:]
             advanceIfComplete(k, &effects, now)
         case .finished(let outcome):
@@ -86,6 +87,27 @@ extension Coordinator {
             effects.append(.write(study, outcome, runs[k].statistics))
         case .failed(let reason):
             end(study, .failed(reason), &effects, now)
+        }
+    }
+
+    /// Ends a search whose time is over: with what it has found.
+    mutating func endSearch(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
+        guard let batch = runs[k].batch, let results = runs[k].results, !results.isComplete else { return }
+        let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: 0..<batch.count)
+        let reason = "the budget of wall-clock time is over with \(results.remaining) of \(batch.count) seeds to go"
+        decide([.jobAbandoned(job, reason: reason)], &effects, now)
+        tell(k, .abandoned(reason), &effects, now)
+        cancelLeases(of: runs[k].id, &effects)
+        advanceIfComplete(k, &effects, now)
+    }
+
+    /// Tells everybody who works for a study to stop.
+    private mutating func cancelLeases(of study: StudyID, _ effects: inout [Effect]) {
+        for member in roster.all {
+            for lease in member.held where lease.attempt.job.study == study {
+                _ = roster.release(lease.attempt.job, of: member.hello.incarnation)
+                effects.append(.send(.cancel(lease.attempt), to: member.peer))
+            }
         }
     }
 
@@ -107,12 +129,7 @@ extension Coordinator {
         guard let k = index(study), runs[k].ending == nil else { return }
         decide([.studyEnded(study, ending)], &effects, now)
         runs[k].enter(.done, now: now)
-        for member in roster.all {
-            for lease in member.held where lease.attempt.job.study == study {
-                _ = roster.release(lease.attempt.job, of: member.hello.incarnation)
-                effects.append(.send(.cancel(lease.attempt), to: member.peer))
-            }
-        }
+        cancelLeases(of: study, &effects)
         tell(k, .ended(ending), &effects, now)
     }
 

@@ -11,7 +11,11 @@ extension Coordinator {
             lose(old, cause: "replaced", isPlanned: false, &effects, now)
         }
         let isNew = roster[hello.incarnation] == nil
-        let held = hello.held.filter { run($0.job.study) != nil }.map { Roster.Lease(attempt: $0, since: now) }
+        var held: [Roster.Lease] = []
+        for attempt in hello.held where run(attempt.job.study) != nil {
+            guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }
+            held.append(Roster.Lease(attempt: attempt, since: now))
+        }
         let before = roster.enter(hello, peer: peer, held: held, now: now)
         effects.append(
             .send(
@@ -91,7 +95,7 @@ extension Coordinator {
             abandon(
                 attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
                 now)
-        } else {
+        } else if !roster.isHeld(attempt.job) {
             runs[k].tries[attempt.job, default: .init()].number = attempt.number
             runs[k].queue.giveBack(attempt.job.items)
             runs[k].statistics.reassigned += 1
@@ -185,9 +189,9 @@ extension Coordinator {
                     role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
             {
                 guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else { break }
-                // A late result may have done it in the meantime.
-                guard runs[k].results?.isOpen(items) == true else { continue }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
+                // A late result may have done it in the meantime, or its holder come back.
+                guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }
                 let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
                 roster.lease(attempt, to: incarnation, now: now)
                 runs[k].statistics.attempts += 1
@@ -197,7 +201,7 @@ extension Coordinator {
         }
     }
 
-    /// Full shards first, smaller ones towards the end, so that all workers finish together.
+    /// Full shards first, smaller ones (down to an eighth) towards the end, so that all workers finish together.
     private func shardSize(_ kind: Work.Kind, waiting: Int) -> Int {
         let most =
             switch kind {
@@ -206,7 +210,7 @@ extension Coordinator {
             case .label, .predict: settings.rowsPerJob
             }
         let workers = max(1, roster.count(kind.role))
-        return max(1, min(most, (waiting + 2 * workers - 1) / (2 * workers)))
+        return min(most, max((most + 7) / 8, (waiting + 2 * workers - 1) / (2 * workers)))
     }
 }
 

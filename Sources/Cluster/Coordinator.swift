@@ -88,7 +88,9 @@ package struct Coordinator: Sendable {
     package init(settings: Settings) { self.settings = settings }
 
     /// When `step(.tick)` is due at the latest.
-    package var deadline: Instant? { roster.nextSilence(settings.lost) }
+    package var deadline: Instant? {
+        (runs.map(\.searchEnd) + [roster.nextSilence(settings.lost)]).compactMap { $0 }.min()
+    }
 
     /// Takes an event and says what to do, in order.
     package mutating func step(_ event: Event, at now: Instant) -> [Effect] {
@@ -109,6 +111,9 @@ package struct Coordinator: Sendable {
         }
         for incarnation in roster.silent(for: settings.lost, now: now) {
             lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
+        }
+        for k in runs.indices {
+            if let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
         }
         dispatch(&effects, now)
         return effects

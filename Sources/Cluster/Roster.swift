@@ -7,6 +7,8 @@ package struct Roster: Sendable {
         /// Jobs leased to it, in the order in which it got them: the first is the one that runs.
         package var held: [Lease] = []
         package var isLeaving = false
+        /// The numbers of jobs under which it is listed as idle.
+        fileprivate var listed: Set<Int> = []
 
         package var hasCredit: Bool { !isLeaving && held.count < hello.credit }
     }
@@ -19,6 +21,8 @@ package struct Roster: Sendable {
 
     private var members: [Incarnation: Member] = [:]
     private var peers: [PeerID: Incarnation] = [:]
+    /// How many members hold a lease on a job.
+    private var holders: [JobID: Int] = [:]
     /// Members by when they were heard of when they were put here; one entry each, the oldest first.
     private var silence: Queue<(incarnation: Incarnation, heard: Instant)> = Queue()
     /// Members that may have credit, by role and by the number of jobs that they held when they were put here.
@@ -42,7 +46,11 @@ package struct Roster: Sendable {
     /// - Returns: the leases that it held before, if it was known.
     package mutating func enter(_ hello: ToCoordinator.Hello, peer: PeerID, held: [Lease], now: Instant) -> [Lease] {
         let before = members[hello.incarnation]
-        if let before { peers[before.peer] = nil }
+        if let before {
+            peers[before.peer] = nil
+            before.held.forEach { unhold($0.attempt.job) }
+        }
+        for lease in held { holders[lease.attempt.job, default: 0] += 1 }
         members[hello.incarnation] = Member(hello: hello, peer: peer, lastHeard: now, held: held)
         peers[peer] = hello.incarnation
         if before == nil { silence.append((hello.incarnation, now)) }
@@ -57,11 +65,21 @@ package struct Roster: Sendable {
     package mutating func remove(_ incarnation: Incarnation) -> Member? {
         guard let member = members.removeValue(forKey: incarnation) else { return nil }
         peers[member.peer] = nil
+        member.held.forEach { unhold($0.attempt.job) }
         return member
     }
 
+    private mutating func unhold(_ job: JobID) {
+        holders[job]! -= 1
+        if holders[job] == 0 { holders[job] = nil }
+    }
+
+    /// Whether somebody holds a lease on a job.
+    package func isHeld(_ job: JobID) -> Bool { holders[job] != nil }
+
     package mutating func lease(_ attempt: Attempt, to incarnation: Incarnation, now: Instant) {
         members[incarnation]!.held.append(Lease(attempt: attempt, since: now))
+        holders[attempt.job, default: 0] += 1
         offer(incarnation)
     }
 
@@ -69,6 +87,7 @@ package struct Roster: Sendable {
     package mutating func release(_ job: JobID, of incarnation: Incarnation) -> Lease? {
         guard let place = members[incarnation]?.held.firstIndex(where: { $0.attempt.job == job }) else { return nil }
         let lease = members[incarnation]!.held.remove(at: place)
+        unhold(job)
         offer(incarnation)
         return lease
     }
@@ -80,7 +99,10 @@ package struct Roster: Sendable {
             for _ in 0..<idle[r][level].count {
                 let incarnation = idle[r][level].popFirst()!
                 // Entries are left behind when a member changes; only those that still hold count.
-                guard let member = members[incarnation], member.hasCredit, member.held.count == level else { continue }
+                guard let member = members[incarnation], member.hasCredit, member.held.count == level else {
+                    members[incarnation]?.listed.remove(level)
+                    continue
+                }
                 if isAble(member) {
                     idle[r][level].prepend(incarnation)
                     return incarnation
@@ -93,9 +115,10 @@ package struct Roster: Sendable {
 
     private mutating func offer(_ incarnation: Incarnation) {
         guard let member = members[incarnation], member.hasCredit else { return }
-        let r = member.hello.role.index
-        while idle[r].count <= member.held.count { idle[r].append(Queue()) }
-        idle[r][member.held.count].append(incarnation)
+        let (r, level) = (member.hello.role.index, member.held.count)
+        guard members[incarnation]!.listed.insert(level).inserted else { return }
+        while idle[r].count <= level { idle[r].append(Queue()) }
+        idle[r][level].append(incarnation)
     }
 
     /// When the next member may have been silent for `limit`.
@@ -122,6 +145,9 @@ package struct Roster: Sendable {
             precondition(
                 Set(member.held.map(\.attempt.job)).count == member.held.count, "\(incarnation) holds a job twice")
         }
+        var counts: [JobID: Int] = [:]
+        for member in members.values { for lease in member.held { counts[lease.attempt.job, default: 0] += 1 } }
+        precondition(counts == holders, "the count of holders is not what members hold")
         precondition(peers.count == members.count, "\(peers.count) peers for \(members.count) members")
     }
 }

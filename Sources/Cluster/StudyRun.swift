@@ -40,6 +40,8 @@ struct StudyRun: Sendable {
     var results: BatchResults?
     var queue = ShardQueue(count: 0)
     var batchSince: Instant
+    /// When its first stage of ascent began.
+    var searchSince: Instant?
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
     /// Results that wait for a blob: an attempt's parameters that are still on their way.
@@ -65,6 +67,12 @@ struct StudyRun: Sendable {
         self.accepted = accepted
         phaseSince = accepted
         batchSince = accepted
+    }
+
+    /// When the search's time is over, while it runs and has a limit.
+    var searchEnd: Instant? {
+        guard batch?.kind == .ascend, let limit = plan?.study.search.wallClock else { return nil }
+        return (searchSince ?? batchSince) + limit
     }
 
     mutating func record(_ what: StudyEvent.What, now: Instant) -> StudyEvent {

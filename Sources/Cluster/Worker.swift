@@ -109,8 +109,9 @@ package struct Worker: Sendable {
 
     /// When `step(.tick)` is due at the latest.
     package var deadline: Instant? {
+        // Until the coordinator has answered there is nothing to say but hello.
+        guard isRegistered else { return nextHello }
         var times = fetches.map(\.askAgain)
-        if let nextHello { times.append(nextHello) }
         if let nextHeartbeat { times.append(nextHeartbeat) }
         for holding in holdings { if case .done(_, let again) = holding.stage { times.append(again) } }
         return times.min()

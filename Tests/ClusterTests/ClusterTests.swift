@@ -1,0 +1,559 @@
+import Cluster
+import Foundation
+import Regression
+import Testing
+
+/// The first promise: the answer of the one-process run, whatever the workers, the shards, and what went wrong.
+@Suite struct SameAnswerTests {
+    private static let study = smallStudy()
+    private static let expected = Essence(try! alone(study).get())
+
+    @Test(arguments: [1, 2, 5], [1, 7, 64, 10_000]) func forAnyWorkersAndShards(_ workers: Int, _ shardSize: Int) {
+        var settings = Coordinator.Settings()
+        settings.shardSize = shardSize
+        settings.rowsPerJob = 3 * shardSize
+        let world = World(workers: workers, settings: settings)
+        #expect(world.run(Self.study))
+        #expect(world.outcome.map(Essence.init) == Self.expected)
+        #expect(world.statistics?.reassigned == 0 && world.statistics?.abandoned == 0)
+    }
+
+    @Test(arguments: 0..<25) func underFaults(_ seed: Int) {
+        var settings = Coordinator.Settings()
+        settings.shardSize = 9
+        settings.rowsPerJob = 200
+        settings.crashLimit = 1000
+        let world = World(
+            workers: 3, settings: settings,
+            faults: .init(
+                drop: seed % 5 == 0 ? 0 : 0.08, duplicate: 0.1, delay: .milliseconds(400),
+                crash: seed % 3 == 0 ? 0.15 : 0, hang: seed % 4 == 0 ? 0.1 : 0),
+            seed: UInt64(seed))
+        #expect(world.run(Self.study), "seed \(seed): no end")
+        #expect(world.outcome.map(Essence.init) == Self.expected, "seed \(seed)")
+    }
+
+    @Test func theSmallStudyHasSomethingToSay() {
+        // Guards against a study in which everything is trivially equal.
+        let essence = Self.expected
+        #expect(essence.maximizers.count > 10 && essence.variants.count == 2 && essence.parameters.count == 3)
+        #expect(essence.flagged.count > 0 && essence.suspicious.contains(true))
+        #expect(Set(essence.parameters).count == 3)
+        #expect(try! alone(smallStudy { $0.randomSeed = 4 }).get().maximizers != essence.maximizers)
+    }
+
+    @Test(arguments: Study.Action.allCases) func forEveryAction(_ action: Study.Action) throws {
+        let study = smallStudy { $0.mitigation.action = action }
+        let expected = try alone(study).get()
+        let world = World(workers: 2)
+        #expect(world.run(study))
+        #expect(world.outcome.map(Essence.init) == Essence(expected))
+        switch action {
+        case .none: #expect(expected.chosen == nil && expected.flagged.isEmpty)
+        case .verify: #expect(expected.flagged.allSatisfy { $0.reason == .wrongLabel && $0.label != nil })
+        case .purge: #expect(expected.flagged.allSatisfy { $0.reason == .overfull && $0.label == nil })
+        case .relabel: #expect(expected.flagged.allSatisfy { $0.reason == .relabelled })
+        }
+        // No base sample has another label than it had; wrong ones are corrected to the truth.
+        for sample in expected.flagged where expected.origins[sample.row] != .mislabelled {
+            if let label = sample.label { #expect(abs(label - expected.training.labels[sample.row]) < 1e-9) }
+        }
+    }
+}
+
+@Suite struct CoordinatorTests {
+    @Test func aJobThatKillsItsWorkersIsAbandonedAndNamed() throws {
+        // Whoever climbs from the very first seed dies; the others give their results all the same.
+        let study = smallStudy()
+        let first = try alone(study).get()
+        var settings = Coordinator.Settings()
+        settings.shardSize = 4
+        let world = World(workers: 2, settings: settings)
+        var poison: [Double]?
+        world.murder = { work, _ in
+            guard case .ascend(_, _, let stage, let seeds) = work, stage.steps == 12 else { return false }
+            if poison == nil { poison = Array(seeds.prefix(5)) }
+            return Array(seeds.prefix(5)) == poison
+        }
+        #expect(world.run(study))
+        let outcome = try #require(world.outcome)
+        // A result that is still on its way when its worker dies looks like the job that ran: one death may be blamed on
+        // the job before.
+        #expect((3...5).contains(world.deaths) && world.statistics?.abandoned == 1)
+        #expect(outcome.incomplete.count == 1)
+        #expect(outcome.incomplete[0].contains("signal 9") && outcome.incomplete[0].contains("3 attempts"))
+        #expect(outcome.maximizers.count > 0 && outcome.maximizers.count <= first.maximizers.count)
+    }
+
+    @Test func aStudyThatCannotDoWithoutAnAbandonedJobFails() {
+        let world = World(workers: 2)
+        world.murder = { work, _ in if case .label = work { true } else { false } }
+        #expect(world.run(smallStudy()))
+        #expect(world.failure?.contains("label") == true && world.failure?.contains("signal 9") == true)
+    }
+
+    @Test func aFailureThatWouldRepeatIsNotRepeated() {
+        let study = smallStudy {
+            $0.training = TrainingSettings(
+                optimizer: .sgd(momentum: 0.9), batch: .rows(8), epochs: 20, learningRate: 900, schedule: .constant)
+        }
+        let world = World(workers: 1)
+        #expect(world.run(study))
+        #expect(world.failure?.contains("diverged") == true, "\(world.failure ?? "none")")
+        #expect(world.facts.count { if case .attemptLost = $0 { true } else { false } } == 0)
+    }
+
+    @Test func resultsThatDoNotFitAreRefused() {
+        let world = World(workers: 2)
+        world.corrupt = { result in
+            if case .predictions(let numbers) = result { return .predictions(Array(numbers.dropLast())) }
+            return result
+        }
+        #expect(world.run(smallStudy()))
+        #expect(world.failure?.contains("does not fit") == true, "\(world.failure ?? "none")")
+    }
+
+    @Test func budgetsEndASearchCleanly() throws {
+        let budget = smallStudy { $0.search.oracleCalls = 200 }
+        let outcome = try alone(budget).get()
+        #expect(outcome.oracleCalls.search <= 200 && outcome.seeds < outcome.seedsAsked)
+        #expect(outcome.incomplete.contains { $0.contains("budget of 200 oracle calls") })
+        let world = World(workers: 3)
+        #expect(world.run(budget))
+        #expect(world.outcome.map(Essence.init) == Essence(outcome))
+
+        var settings = Coordinator.Settings()
+        settings.shardSize = 2
+        let slow = World(workers: 1, settings: settings)
+        #expect(slow.run(smallStudy { $0.search.wallClock = .seconds(1) }))
+        #expect(slow.outcome?.incomplete.contains { $0.contains("wall-clock") } == true)
+        #expect(slow.outcome.map { $0.maximizers.count > 0 } == true)
+    }
+
+    @Test func attachedFilesAreUsed() throws {
+        var stream = RandomStream(seed: 1, purpose: .other)
+        let study = smallStudy {
+            $0.data = .attached(test: 50)
+            $0.surrogate = .attached
+            $0.search.seeds = .attached
+            $0.attack = nil
+        }
+        let inputs = try study.domain.sample(200, from: &stream)
+        let samples = Samples(dimension: 5, inputs: inputs, labels: (0..<200).map { Double($0) })
+        let model = Surrogate(dimension: 5, hidden: [6], randomSeed: 8)
+        let seeds = Samples(
+            dimension: 5, inputs: try study.domain.sample(20, from: &stream), labels: [Double](repeating: 0, count: 20))
+        let expected = try alone(
+            study, StudyAttachments(training: samples, model: model, seeds: seeds.inputs)
+        ).get()
+        #expect(expected.seeds == 20 && expected.training == samples && expected.oracleCalls.training == 0)
+        let world = World(workers: 2)
+        let parts: [(ToCoordinator.Attachment.Part, [UInt8])] = [
+            (.training, samples.encoded), (.model, model.safetensors()), (.seeds, seeds.encoded),
+        ]
+        #expect(world.run(study, attachments: parts.map { (.init(part: $0, blob: BlobReference(to: $1)), $1) }))
+        #expect(world.outcome.map(Essence.init) == Essence(expected))
+    }
+
+    // MARK: By hand
+
+    private let peer = PeerID(7)
+    private let start = Instant(nanoseconds: 0)
+
+    private func hello(_ incarnation: UInt64, held: [Attempt] = [], credit: Int = 2) -> ToCoordinator {
+        .hello(
+            .init(
+                incarnation: Incarnation(incarnation), role: .worker, name: "w\(incarnation)", processID: 1,
+                credit: credit, oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")],
+                numerics: "test", held: held))
+    }
+
+    private func messages(_ effects: [Coordinator.Effect], to peer: PeerID) -> [FromCoordinator] {
+        effects.compactMap { if case .send(let message, peer) = $0 { message } else { nil } }
+    }
+
+    private func assignments(_ effects: [Coordinator.Effect], to peer: PeerID) -> [FromCoordinator.Assignment] {
+        messages(effects, to: peer).compactMap { if case .assign(let assignment) = $0 { assignment } else { nil } }
+    }
+
+    /// A coordinator with one study whose first batch is 1000 labels.
+    private func labelling(_ settings: Coordinator.Settings = .init()) -> (CoordinatorBox, StudyID) {
+        let coordinator = CoordinatorBox(settings: settings)
+        _ = coordinator.step(.started(term: 4), at: start)
+        let study = StudyID(9)
+        let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
+        _ = coordinator.step(.validated(submission, study, from: PeerID(99)), at: start)
+        let batch = Batch(
+            .label(OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1"), points: [Double](repeating: 0.5, count: 5000)),
+            dimension: 5)
+        let plan = StudyPlan(study: smallStudy(), descriptor: .init(name: "downAndOutPut", version: "1", summary: "", citation: "", inputs: [], providesGradient: true), attachments: .init())
+        _ = coordinator.step(.planned(study, plan, PlanStep(next: .batch(batch), phase: .label)), at: start)
+        return (coordinator, study)
+    }
+
+    private func result(_ attempt: Attempt, from incarnation: UInt64) -> ToCoordinator {
+        let count = attempt.job.items.count
+        return .finished(
+            .init(
+                incarnation: Incarnation(incarnation), attempt: attempt, duration: .milliseconds(1),
+                outcome: .success(.labels(Valuations(prices: [Double](repeating: 1, count: count))))))
+    }
+
+    @Test func helloIsAnsweredAndFilledUpToTheCredit() {
+        let (coordinator, _) = labelling()
+        let effects = coordinator.step(.received(hello(1, credit: 3), from: peer), at: start)
+        guard case .welcome(let welcome)? = messages(effects, to: peer).first else {
+            Issue.record("no welcome")
+            return
+        }
+        #expect(welcome.term == 4)
+        let jobs = assignments(effects, to: peer)
+        #expect(jobs.count == 3 && jobs.allSatisfy { $0.attempt.number == 1 })
+        #expect(Set(jobs.map(\.attempt.job)).count == 3)
+        // No credit, no work.
+        #expect(assignments(coordinator.step(.tick, at: start), to: peer).isEmpty)
+    }
+
+    @Test func theShellPersistsBeforeItAcknowledges() {
+        let (coordinator, _) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let effects = coordinator.step(.received(result(job, from: 1), from: peer), at: start)
+        let persist = effects.firstIndex { if case .persist = $0 { true } else { false } }
+        let acknowledge = effects.firstIndex { if case .send(.acknowledge(job), peer) = $0 { true } else { false } }
+        #expect(persist != nil && acknowledge != nil && persist! < acknowledge!)
+    }
+
+    @Test func aLostWorkersJobsGoToTheFrontAndOnlyTheRunningOneCounts() {
+        let (coordinator, _) = labelling()
+        let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        _ = coordinator.step(
+            .received(.exited(.init(incarnation: Incarnation(1), cause: "signal 11")), from: PeerID(99)), at: start)
+        let again = assignments(
+            coordinator.step(.received(hello(2), from: PeerID(8)), at: start), to: PeerID(8)
+        ).map(\.attempt)
+        #expect(again.map(\.job) == jobs.map(\.job), "in the same order, before anything new")
+        #expect(again.map(\.number) == [2, 2])
+    }
+
+    @Test func silenceLosesAWorkerAndItsLateResultIsWelcome() {
+        let (coordinator, _) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let limit = coordinator.deadline!
+        #expect(limit == start + .seconds(10))
+        _ = coordinator.step(.tick, at: limit)
+        // It is still there: unknown now, it says hello with what it holds, and its result counts.
+        let unknown = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
+        #expect(messages(unknown, to: peer).contains(.unknownPeer))
+        _ = coordinator.step(.received(hello(1, held: [job]), from: peer), at: limit)
+        let effects = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
+        #expect(effects.contains { if case .persist(let facts) = $0, case .itemsCompleted? = facts.first { true } else { false } })
+        #expect(messages(effects, to: peer).contains(.acknowledge(job)))
+        // And a second time it is dropped, with an acknowledgement.
+        let twice = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
+        #expect(messages(twice, to: peer).contains(.acknowledge(job)))
+        #expect(!twice.contains { if case .persist = $0 { true } else { false } })
+    }
+
+    @Test func heartbeatsKeepAWorkerAndFindLostAssignments() {
+        let (coordinator, _) = labelling()
+        let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        // The second assignment got lost: the heartbeat does not name it.
+        let later = start + .seconds(9)
+        let effects = coordinator.step(
+            .received(.heartbeat(.init(incarnation: Incarnation(1), held: [jobs[0]])), from: peer), at: later)
+        #expect(assignments(effects, to: peer).map(\.attempt) == [Attempt(job: jobs[1].job, number: 2)])
+        #expect(coordinator.step(.tick, at: start + .seconds(12)).isEmpty, "it was heard of three seconds ago")
+        // A heartbeat of nobody asks for a hello.
+        let stranger = coordinator.step(
+            .received(.heartbeat(.init(incarnation: Incarnation(5), held: [])), from: PeerID(50)), at: later)
+        #expect(messages(stranger, to: PeerID(50)) == [.unknownPeer])
+    }
+
+    @Test func aPlannedLeaveIsNotBlamedOnTheJob() {
+        var settings = Coordinator.Settings()
+        settings.crashLimit = 1
+        let (coordinator, _) = labelling(settings)
+        let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        let effects = coordinator.step(.received(.goodbye(Incarnation(1)), from: peer), at: start)
+        #expect(!effects.contains { if case .persist = $0 { true } else { false } })
+        let again = assignments(coordinator.step(.received(hello(2), from: PeerID(8)), at: start), to: PeerID(8))
+        #expect(again.map(\.attempt.job) == jobs.map(\.job))
+    }
+
+    @Test func aGoodbyeForSomebodyElseIsIgnored() {
+        let (coordinator, _) = labelling()
+        _ = coordinator.step(.received(hello(1), from: peer), at: start)
+        _ = coordinator.step(.received(.goodbye(Incarnation(1)), from: PeerID(50)), at: start)
+        let effects = coordinator.step(
+            .received(.heartbeat(.init(incarnation: Incarnation(1), held: [])), from: peer), at: start)
+        #expect(!messages(effects, to: peer).contains(.unknownPeer))
+    }
+
+    @Test func workGoesToWhoeverHasTheVeryOracle() {
+        let (coordinator, _) = labelling()
+        let other = ToCoordinator.hello(
+            .init(
+                incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, credit: 2,
+                oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/2")], numerics: "",
+                held: []))
+        #expect(assignments(coordinator.step(.received(other, from: peer), at: start), to: peer).isEmpty)
+        #expect(
+            assignments(coordinator.step(.received(hello(2), from: PeerID(8)), at: start), to: PeerID(8)).count == 2)
+    }
+
+    @Test func jobsOfStudiesThatNobodyKnowsAreCancelled() {
+        let (coordinator, _) = labelling()
+        let old = Attempt(job: JobID(study: StudyID(1234), batch: 2, items: 0..<5), number: 1)
+        let effects = coordinator.step(.received(hello(1, held: [old]), from: peer), at: start)
+        #expect(messages(effects, to: peer).contains(.cancel(old)))
+    }
+
+    @Test func aSubmissionThatIsRepeatedIsOneStudy() {
+        let (coordinator, study) = labelling()
+        let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
+        let effects = coordinator.step(.received(.submit(submission), from: peer), at: start)
+        #expect(messages(effects, to: peer) == [.accepted(.init(token: 1, study: study))])
+        let fresh = coordinator.step(
+            .received(.submit(.init(token: 2, study: "", attachments: [])), from: peer), at: start)
+        #expect(fresh.contains { if case .validate = $0 { true } else { false } })
+    }
+
+    @Test func attachmentsAreFetchedInChunksBeforeAStudyIsAccepted() {
+        let coordinator = CoordinatorBox(settings: .init())
+        _ = coordinator.step(.started(term: 1), at: start)
+        let blob = BlobReference(to: [UInt8](repeating: 5, count: 10))
+        let submission = ToCoordinator.Submission(token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
+        let asked = coordinator.step(.validated(submission, StudyID(2), from: peer), at: start)
+        #expect(messages(asked, to: peer) == [.want(BlobRequest(blob: blob, offset: 0))])
+        func chunk(_ offset: Int, _ count: Int, _ from: PeerID) -> [Coordinator.Effect] {
+            coordinator.step(
+                .received(.blob(BlobChunk(blob: blob, offset: offset, bytes: [UInt8](repeating: 5, count: count))), from: from),
+                at: start)
+        }
+        #expect(chunk(0, 4, PeerID(50)).isEmpty, "from somebody else")
+        #expect(chunk(4, 4, peer).isEmpty, "out of order")
+        #expect(chunk(0, 11, peer).isEmpty, "more than there is")
+        #expect(messages(chunk(0, 4, peer), to: peer) == [.want(BlobRequest(blob: blob, offset: 4))])
+        #expect(chunk(0, 4, peer).isEmpty, "repeated")
+        let last = chunk(4, 6, peer)
+        #expect(last.count == 1 && messages(last, to: peer).isEmpty)
+        let accepted = coordinator.step(.stored(blob), at: start)
+        #expect(messages(accepted, to: peer) == [.accepted(.init(token: 3, study: StudyID(2)))])
+    }
+
+    @Test func clientsGetTheEventsTheyMissed() {
+        let (coordinator, study) = labelling()
+        _ = coordinator.step(.received(hello(1), from: peer), at: start)
+        let effects = coordinator.step(.received(.watch(.init(study: study, after: 0)), from: PeerID(60)), at: start)
+        guard case .events(study, let events)? = messages(effects, to: PeerID(60)).first else {
+            Issue.record("no events")
+            return
+        }
+        #expect(events.map(\.number) == Array(1...events.count) && !events.isEmpty)
+        let none = coordinator.step(
+            .received(.watch(.init(study: study, after: events.count)), from: PeerID(60)), at: start)
+        #expect(messages(none, to: PeerID(60)).isEmpty)
+        let unknown = coordinator.step(
+            .received(.watch(.init(study: StudyID(1), after: 0)), from: PeerID(60)), at: start)
+        #expect(messages(unknown, to: PeerID(60)) == [.unknownPeer])
+    }
+
+    @Test func aCancelledStudyFreesItsWorkersAtOnce() {
+        let (coordinator, study) = labelling()
+        let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        let effects = coordinator.step(.received(.cancelStudy(study), from: PeerID(99)), at: start)
+        #expect(messages(effects, to: peer) == jobs.map { .cancel($0) })
+        #expect(messages(effects, to: PeerID(99)).contains { message in
+            if case .events(study, let events) = message, case .ended(.cancelled)? = events.last?.what { true } else { false }
+        })
+    }
+
+    @Test func hostileMessagesChangeNothing() {
+        // Numbers that no honest peer sends: studies, batches and items that are not there, blobs nobody asked for.
+        let (coordinator, study) = labelling()
+        _ = coordinator.step(.received(hello(1), from: peer), at: start)
+        for job in [
+            JobID(study: study, batch: 99, items: 0..<5), JobID(study: study, batch: 0, items: 990..<5_000_000),
+            JobID(study: StudyID(3), batch: 0, items: 0..<5), JobID(study: study, batch: 0, items: (1 << 40)..<(1 << 41)),
+        ] {
+            let attempt = Attempt(job: job, number: 4_000_000)
+            _ = coordinator.step(
+                .received(
+                    .finished(
+                        .init(
+                            incarnation: Incarnation(1), attempt: attempt, duration: .zero,
+                            outcome: .success(.predictions([])))), from: peer), at: start)
+            _ = coordinator.step(
+                .received(.heartbeat(.init(incarnation: Incarnation(1), held: [attempt])), from: peer), at: start)
+            let report = EpochReport(epoch: 1, trainingMSE: 1, learningRate: 1, isLast: false)
+            _ = coordinator.step(
+                .received(.progress(.init(incarnation: Incarnation(1), attempt: attempt, epoch: report)), from: peer),
+                at: start)
+        }
+        let blob = BlobReference(to: [1])
+        #expect(
+            coordinator.step(.received(.blob(.init(blob: blob, offset: 0, bytes: [1])), from: peer), at: start).isEmpty)
+    }
+}
+
+@Suite struct WorkerTests {
+    private let start = Instant(nanoseconds: 0)
+
+    private func worker(_ change: (inout Worker.Settings) -> Void = { _ in }) -> WorkerBox {
+        var settings = Worker.Settings(
+            incarnation: Incarnation(6), role: .worker, name: "w", processID: 1, oracles: [], numerics: "")
+        change(&settings)
+        return WorkerBox(settings: settings)
+    }
+
+    private func sent(_ effects: [Worker.Effect]) -> [ToCoordinator] {
+        effects.compactMap { if case .send(let message) = $0 { message } else { nil } }
+    }
+
+    private func started(_ effects: [Worker.Effect]) -> [Attempt] {
+        effects.compactMap { if case .start(let attempt, _) = $0 { attempt } else { nil } }
+    }
+
+    private let welcome = FromCoordinator.welcome(.init(term: 1, heartbeat: .seconds(2), publisher: "tcp://x"))
+
+    private func assignment(_ first: Int, needs blob: BlobReference? = nil) -> FromCoordinator {
+        let attempt = Attempt(job: JobID(study: StudyID(1), batch: 0, items: first..<first + 1), number: 1)
+        let work: Work =
+            blob.map { .predict(parameters: $0, inputs: [0.5]) }
+            ?? .label(OracleReference(name: "o", fingerprint: "f"), points: [1])
+        return .assign(.init(attempt: attempt, work: work))
+    }
+
+    @Test func helloIsRepeatedWithDoublingWaits() {
+        let worker = worker()
+        #expect(sent(worker.step(.started, at: start)).count == 1)
+        var waits: [Duration] = []
+        var now = start
+        for _ in 0..<8 {
+            let due = worker.deadline!
+            waits.append(due - now)
+            now = due
+            #expect(sent(worker.step(.tick, at: now)).count == 1)
+        }
+        #expect(waits.prefix(3) == [.milliseconds(100), .milliseconds(200), .milliseconds(400)])
+        #expect(waits.last == .seconds(5))
+    }
+
+    @Test func heartbeatsNameWhatIsHeld() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        _ = worker.step(.received(assignment(0)), at: start)
+        let beat = sent(worker.step(.tick, at: start + .seconds(2)))
+        guard case .heartbeat(let heartbeat)? = beat.first else {
+            Issue.record("no heartbeat")
+            return
+        }
+        #expect(heartbeat.held.count == 1)
+    }
+
+    @Test func oneJobRunsAndOneWaits() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        #expect(started(worker.step(.received(assignment(0)), at: start)).count == 1)
+        #expect(started(worker.step(.received(assignment(1)), at: start)).isEmpty)
+        let attempt = Attempt(job: JobID(study: StudyID(1), batch: 0, items: 0..<1), number: 1)
+        let effects = worker.step(
+            .finished(attempt, .seconds(1), .success(.predictions([1])), blobs: []), at: start)
+        #expect(started(effects).count == 1)
+        // A result is sent again until it is acknowledged.
+        #expect(sent(worker.step(.tick, at: start + .seconds(2))).contains { if case .finished = $0 { true } else { false } })
+        _ = worker.step(.received(.acknowledge(attempt)), at: start)
+        #expect(!sent(worker.step(.tick, at: start + .seconds(4))).contains { if case .finished = $0 { true } else { false } })
+    }
+
+    @Test func blobsAreFetchedInOrderAndAskedForAgain() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        let blob = BlobReference(to: [1, 2, 3])
+        let asked = sent(worker.step(.received(assignment(0, needs: blob)), at: start))
+        #expect(asked == [.want(BlobRequest(blob: blob, offset: 0))])
+        let next = sent(worker.step(.received(.blob(.init(blob: blob, offset: 0, bytes: [1]))), at: start))
+        #expect(next == [.want(BlobRequest(blob: blob, offset: 1))])
+        #expect(worker.step(.received(.blob(.init(blob: blob, offset: 0, bytes: [1]))), at: start).isEmpty)
+        let again = sent(worker.step(.tick, at: start + .seconds(2)))
+        #expect(again.contains(.want(BlobRequest(blob: blob, offset: 1))))
+        // Damaged on the way: from the beginning.
+        _ = worker.step(.received(.blob(.init(blob: blob, offset: 1, bytes: [2, 9]))), at: start)
+        _ = worker.step(.damaged(blob), at: start)
+        #expect(
+            sent(worker.step(.tick, at: start + .seconds(4))).contains(.want(BlobRequest(blob: blob, offset: 0))))
+        #expect(started(worker.step(.stored(blob), at: start)).count == 1)
+    }
+
+    @Test func pushedParametersSaveTheFetch() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        let blob = BlobReference(to: [1, 2, 3])
+        let pushed = worker.step(
+            .received(.parameters(.init(study: StudyID(1), version: 1, blob: blob, bytes: [1, 2, 3]))), at: start)
+        #expect(pushed.contains { if case .accept = $0 { true } else { false } })
+        _ = worker.step(.stored(blob), at: start)
+        let effects = worker.step(.received(assignment(0, needs: blob)), at: start)
+        #expect(started(effects).count == 1 && sent(effects).isEmpty)
+    }
+
+    @Test func oldBlobsAreForgottenButNotThoseInUse() {
+        let worker = worker { $0.blobMemory = 5 }
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        let blobs = (0..<4).map { BlobReference(to: [1, 2, UInt8($0)]) }
+        _ = worker.step(.stored(blobs[0]), at: start)
+        #expect(started(worker.step(.received(assignment(0, needs: blobs[0])), at: start)).count == 1)
+        var forgotten: [Digest] = []
+        for blob in blobs.dropFirst() {
+            for effect in worker.step(.stored(blob), at: start) { if case .forget(let digest) = effect { forgotten.append(digest) } }
+        }
+        #expect(forgotten == [blobs[1].digest, blobs[2].digest, blobs[3].digest])
+    }
+
+    @Test func cancelStopsAndDrainLeaves() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        _ = worker.step(.received(assignment(0)), at: start)
+        _ = worker.step(.received(assignment(1)), at: start)
+        let running = Attempt(job: JobID(study: StudyID(1), batch: 0, items: 0..<1), number: 1)
+        let effects = worker.step(.received(.cancel(running)), at: start)
+        #expect(effects.contains { if case .stop(running) = $0 { true } else { false } })
+        #expect(started(effects).isEmpty, "its slot is taken until it has really stopped")
+        let freed = worker.step(.finished(running, .zero, .failure(WorkFailure("cancelled")), blobs: []), at: start)
+        #expect(started(freed).count == 1 && sent(freed).isEmpty, "what is not wanted is not reported")
+
+        let drained = worker.step(.drain, at: start)
+        #expect(!drained.contains { if case .leave = $0 { true } else { false } }, "first what runs")
+        let second = Attempt(job: JobID(study: StudyID(1), batch: 0, items: 1..<2), number: 1)
+        _ = worker.step(.finished(second, .zero, .success(.predictions([])), blobs: []), at: start)
+        let left = worker.step(.received(.acknowledge(second)), at: start)
+        #expect(sent(left) == [.goodbye(Incarnation(6))])
+        #expect(left.contains { if case .leave = $0 { true } else { false } })
+        #expect(worker.step(.tick, at: start).isEmpty)
+    }
+
+    @Test func aNewCoordinatorHearsOfOldResults() {
+        let worker = worker()
+        _ = worker.step(.started, at: start)
+        _ = worker.step(.received(welcome), at: start)
+        _ = worker.step(.received(assignment(0)), at: start)
+        _ = worker.step(.disconnected, at: start)
+        let attempt = Attempt(job: JobID(study: StudyID(1), batch: 0, items: 0..<1), number: 1)
+        #expect(
+            sent(worker.step(.finished(attempt, .zero, .success(.predictions([1])), blobs: []), at: start)).isEmpty)
+        let hello = sent(worker.step(.tick, at: start + .seconds(1)))
+        guard case .hello(let greeting)? = hello.first else {
+            Issue.record("no hello")
+            return
+        }
+        #expect(greeting.held == [attempt])
+        let after = sent(worker.step(.received(welcome), at: start + .seconds(1)))
+        #expect(after.contains { if case .finished(let finished) = $0 { finished.attempt == attempt } else { false } })
+    }
+}

@@ -1,0 +1,223 @@
+import Cluster
+import Pricing
+import Regression
+import Testing
+import Wire
+
+/// One of each message, with every field set.
+private enum Sample {
+    static let blob = BlobReference(to: [1, 2, 3])
+    static let attempt = Attempt(job: JobID(study: StudyID(.max), batch: 3, items: 5..<900), number: 7)
+    static let put = DownAndOutPut().descriptor
+    static let domain = try! Domain(
+        inputs: put.inputs.map { .init(name: $0.name, lower: $0.lower, upper: $0.upper) }, constraints: put.constraints)
+    static let report = EpochReport(epoch: 4, trainingMSE: 0.5, learningRate: 1e-3, isLast: true)
+    static let maximizers = Maximizers(
+        dimension: 2, inputs: [0, 0.25, 0.5, 1], predictions: [1, -2], labels: [0.1, 7], standardErrors: [0, 0.5])
+
+    static func surface(_ gradient: OracleGradient) -> SurfaceSettings {
+        SurfaceSettings(
+            oracle: .init(name: "downAndOutPut", fingerprint: "f"), domain: domain, labelScale: -2.5, gradient: gradient)
+    }
+
+    static let works: [Work] = [
+        .train(
+            TrainingWork(
+                start: .fresh(hidden: [3, 4]), samples: blob, settings: TrainingSettings(halt: .init(relativeChange: 0.1, overEpochs: 3)),
+                randomSeed: .max, run: 9)),
+        .train(
+            TrainingWork(
+                start: .from(blob), samples: blob, second: BlobReference(to: [9]), weightOfFirst: 0.25,
+                settings: TrainingSettings(
+                    optimizer: .sgd(momentum: 0.5), batch: .full, epochs: 3, learningRate: 2,
+                    schedule: .step(every: 4, factor: 0.5)), randomSeed: 0, run: 0)),
+        .train(
+            TrainingWork(
+                start: .fresh(hidden: []), samples: blob,
+                settings: TrainingSettings(schedule: .constant), randomSeed: 0, run: 0)),
+        .ascend(
+            surface(.own), parameters: blob,
+            stage: AscentStage(steps: 1, stepSize: 0.5, momentum: 0.25, decay: 0.125, decayEvery: 7, stopStep: 0.0625),
+            seeds: [0, 0.1, 0.2, 0.3, 1]),
+        .probe(
+            surface(.differences(step: 0.25)), parameters: blob, ProbeSettings(radius: 0.5, directions: 3, randomSeed: 8),
+            Maximizers(dimension: 5, inputs: [0, 0, 0, 0, 1], predictions: [2], labels: [3], standardErrors: [0])),
+        .label(.init(name: "o", fingerprint: "f"), points: [1, -1e300]),
+        .predict(parameters: blob, inputs: []),
+    ]
+
+    static let results: [WorkResult] = [
+        .trained(parameters: blob, epochs: [report, report]),
+        .maximizers(maximizers, oracleCalls: 12),
+        .gains([1, -1], oracleCalls: 3),
+        .labels(Valuations(prices: [1, 2], standardErrors: [0.1, 0.2], statuses: [.ok, .notConverged])),
+        .labels(Valuations(prices: [1], statuses: [.extended])),
+        .predictions([0.5]),
+    ]
+
+    static let toCoordinator: [ToCoordinator] =
+        [
+            .hello(
+                .init(
+                    incarnation: Incarnation(.max), role: .trainer, name: "näme", processID: -4, credit: 2,
+                    oracles: [.init(name: "o", fingerprint: "f")], numerics: "n", held: [attempt])),
+            .heartbeat(.init(incarnation: Incarnation(1), held: [attempt, attempt])),
+            .progress(.init(incarnation: Incarnation(1), attempt: attempt, epoch: report)),
+            .goodbye(Incarnation(2)),
+            .exited(.init(incarnation: Incarnation(3), cause: "signal 9")),
+            .want(.init(blob: blob, offset: 2)),
+            .blob(.init(blob: blob, offset: 1, bytes: [2, 3])),
+            .submit(
+                .init(
+                    token: 5, study: "study: x", attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
+            .watch(.init(study: StudyID(6), after: 12)),
+            .cancelStudy(StudyID(6)),
+            .finished(
+                .init(
+                    incarnation: Incarnation(1), attempt: attempt, duration: .milliseconds(1500),
+                    outcome: .failure(WorkFailure("no", isFinal: true)))),
+        ]
+        + results.map {
+            .finished(.init(incarnation: Incarnation(1), attempt: attempt, duration: .zero, outcome: .success($0)))
+        }
+
+    static let endings: [StudyEvent.Ending] = [
+        .done(files: [.init(name: "summary.json", blob: blob)], incomplete: true), .failed("why"), .cancelled,
+    ]
+    static let events: [StudyEvent.What] =
+        [
+            .phase(.search, note: "n"), .progress(.label, done: 3, total: 9), .epoch(.train, report, epochs: 14),
+            .worker(.joined, name: "w", detail: "d"), .worker(.lost, name: "w", detail: ""),
+            .worker(.left, name: "w", detail: ""), .reassigned("r"), .abandoned("a"),
+        ] + endings.map { .ended($0) }
+
+    static let fromCoordinator: [FromCoordinator] =
+        [
+            .welcome(.init(term: 3, heartbeat: .seconds(2), publisher: "tcp://127.0.0.1:1")),
+            .acknowledge(attempt), .cancel(attempt), .unknownPeer, .drain,
+            .parameters(.init(study: StudyID(1), version: 2, blob: blob, bytes: [1, 2, 3])),
+            .want(.init(blob: blob, offset: 0)), .blob(.init(blob: blob, offset: 0, bytes: [])),
+            .accepted(.init(token: 1, study: StudyID(2))), .rejected(.init(token: 1, problems: ["a", "b"])),
+            .events(
+                StudyID(1), events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) }),
+        ] + works.map { .assign(.init(attempt: attempt, work: $0)) }
+}
+
+@Suite struct CodecTests {
+    @Test func everyMessageSurvivesTheRoundTrip() throws {
+        for message in Sample.toCoordinator {
+            #expect(try Codec.decodeToCoordinator(Codec.encode(message)) == message)
+        }
+        for message in Sample.fromCoordinator {
+            #expect(try Codec.decodeFromCoordinator(Codec.encode(message)) == message)
+        }
+    }
+
+    @Test func everyKindOfMessageIsAmongThem() {
+        // A new case of a message must be added to the samples: the names of all cases are counted by reflection.
+        func kinds<Message>(_ messages: [Message]) -> Int {
+            Set(messages.map { "\($0)".prefix { $0 != "(" } }).count
+        }
+        #expect(kinds(Sample.toCoordinator) == 11)
+        #expect(kinds(Sample.fromCoordinator) == 12)
+        #expect(kinds(Sample.works) == Work.Kind.allCases.count)
+        #expect(kinds(Sample.events) == 7)
+    }
+
+    @Test func nanTravelsWhereItHasAMeaning() throws {
+        let result = WorkResult.predictions([.nan, .infinity])
+        let message = ToCoordinator.finished(
+            .init(incarnation: Incarnation(1), attempt: Sample.attempt, duration: .zero, outcome: .success(result)))
+        guard case .finished(let finished) = try Codec.decodeToCoordinator(Codec.encode(message)),
+            case .success(.predictions(let numbers)) = finished.outcome
+        else {
+            Issue.record("another message")
+            return
+        }
+        #expect(numbers[0].isNaN && numbers[1] == .infinity)
+    }
+
+    @Test func framesOfOthersAreRefused() {
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator([]) }
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(Array("CRN".utf8)) }
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(Array("GET / HTTP/1.1\r\n".utf8)) }
+        var newer = Codec.encode(ToCoordinator.goodbye(Incarnation(1)))
+        newer[3] = 9
+        #expect { try Codec.decodeToCoordinator(newer) } throws: { "\($0)".contains("version 9") }
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(Array("CRN".utf8) + [1]) }
+    }
+
+    @Test func truncatedFramesAreRefusedOrMeanLess() {
+        // Protobuf cannot tell a message that was cut between two fields from a shorter one; whatever is read must be a
+        // message that the checks let pass, and nothing may crash.
+        for message in Sample.toCoordinator {
+            let bytes = Codec.encode(message)
+            for cut in 0..<bytes.count { _ = try? Codec.decodeToCoordinator(Array(bytes[..<cut])) }
+        }
+        for message in Sample.fromCoordinator {
+            let bytes = Codec.encode(message)
+            for cut in 0..<bytes.count { _ = try? Codec.decodeFromCoordinator(Array(bytes[..<cut])) }
+        }
+    }
+
+    @Test func damagedFramesDoNotCrash() {
+        var stream = RandomStream(seed: 11, purpose: .other)
+        let frames = Sample.toCoordinator.map { Codec.encode($0) } + Sample.fromCoordinator.map { Codec.encode($0) }
+        for _ in 0..<60_000 {
+            var bytes = frames[stream.below(frames.count)]
+            for _ in 0...stream.below(4) {
+                switch stream.below(4) {
+                case 0: bytes[4 + stream.below(max(1, bytes.count - 4))] = UInt8(truncatingIfNeeded: stream.next())
+                case 1: bytes.insert(UInt8(truncatingIfNeeded: stream.next()), at: 4)
+                case 2: bytes.removeLast(min(bytes.count - 5, stream.below(8)))
+                default: bytes += (0..<stream.below(20)).map { _ in UInt8(truncatingIfNeeded: stream.next()) }
+                }
+                if bytes.count < 6 { break }
+            }
+            _ = try? Codec.decodeToCoordinator(bytes)
+            _ = try? Codec.decodeFromCoordinator(bytes)
+        }
+    }
+
+    /// Values that protobuf can say and Cairn must not believe: each is an error, not a trap.
+    @Test func impossibleValuesAreRefused() {
+        func refused(_ message: ToCoordinator) -> Bool { (try? Codec.decodeToCoordinator(Codec.encode(message))) == nil }
+        func refused(_ message: FromCoordinator) -> Bool { (try? Codec.decodeFromCoordinator(Codec.encode(message))) == nil }
+        func finished(_ result: WorkResult) -> ToCoordinator {
+            .finished(.init(incarnation: Incarnation(1), attempt: Sample.attempt, duration: .zero, outcome: .success(result)))
+        }
+        func assign(_ work: Work) -> FromCoordinator { .assign(.init(attempt: Sample.attempt, work: work)) }
+        var uneven = Sample.maximizers
+        uneven.labels = [1]
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        uneven = Sample.maximizers
+        uneven.inputs[0] = .nan
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        #expect(refused(finished(.labels(Valuations(prices: [1, 2], statuses: [.ok])))))
+        #expect(refused(ToCoordinator.want(.init(blob: Sample.blob, offset: 4))))
+        #expect(refused(ToCoordinator.blob(.init(blob: Sample.blob, offset: 2, bytes: [1, 2]))))
+        #expect(refused(.parameters(.init(study: StudyID(1), version: 1, blob: Sample.blob, bytes: [1]))))
+        #expect(refused(assign(.label(.init(name: "o", fingerprint: "f"), points: [.nan]))))
+        #expect(refused(assign(.predict(parameters: Sample.blob, inputs: [.infinity]))))
+        #expect(
+            refused(
+                assign(.ascend(Sample.surface(.own), parameters: Sample.blob, stage: AscentStage(), seeds: [1, 2]))))
+        #expect(
+            refused(
+                .hello(
+                    .init(
+                        incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, credit: 0, oracles: [],
+                        numerics: "", held: []))))
+        #expect(
+            refused(
+                .hello(
+                    .init(
+                        incarnation: Incarnation(1), role: .worker, name: String(repeating: "x", count: 300),
+                        processID: 1, credit: 1, oracles: [], numerics: "", held: []))))
+        #expect(refused(.welcome(.init(term: 1, heartbeat: .zero, publisher: ""))))
+        let path = StudyEvent.What.ended(.done(files: [.init(name: "../x", blob: Sample.blob)], incomplete: false))
+        #expect(refused(.events(StudyID(1), [.init(number: 1, at: .zero, what: path)])))
+        let repeated = ToCoordinator.Attachment(part: .test, blob: Sample.blob)
+        #expect(refused(.submit(.init(token: 1, study: "", attachments: [repeated, repeated]))))
+    }
+}
