@@ -73,6 +73,9 @@ extension Coordinator {
         _ incarnation: Incarnation, cause: String, isPlanned: Bool, _ effects: inout [Effect], _ now: Instant
     ) {
         guard let member = roster.remove(incarnation) else { return }
+        // What it was sending will not be finished.
+        for (digest, pull) in pulls where pull.peer == member.peer { pulls[digest] = nil }
+        for k in runs.indices { runs[k].awaited = runs[k].awaited.filter { $0.value.peer != member.peer } }
         for k in runs.indices where runs[k].ending == nil {
             tell(k, .worker(isPlanned ? .left : .lost, name: member.hello.name, detail: cause), &effects, now)
         }
@@ -86,8 +89,7 @@ extension Coordinator {
     mutating func giveBack(_ lease: Roster.Lease, cause: String?, _ effects: inout [Effect], _ now: Instant) {
         let attempt = lease.attempt
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
-            runs[k].results?.isOpen(attempt.job.items) == true,
-            !runs[k].awaited.values.contains(where: { $0.attempt.job == attempt.job })
+            runs[k].results?.isOpen(attempt.job.items) == true
         else { return }
         if let cause { decide([.attemptLost(attempt, cause: cause)], &effects, now) }
         let losses = runs[k].tries[attempt.job]?.losses ?? []
@@ -115,11 +117,12 @@ extension Coordinator {
     mutating func finished(
         _ finished: ToCoordinator.Finished, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard roster.incarnation(of: peer) == finished.incarnation else {
+        // A result is welcome from anyone; one who is not (any more) registered shall say hello.
+        if roster.incarnation(of: peer) == finished.incarnation {
+            roster.heard(finished.incarnation, now: now)
+        } else {
             effects.append(.send(.unknownPeer, to: peer))
-            return
         }
-        roster.heard(finished.incarnation, now: now)
         let job = finished.attempt.job
         guard let k = index(job.study), job.batch == runs[k].batchNumber, runs[k].results?.isOpen(job.items) == true
         else {
@@ -133,24 +136,22 @@ extension Coordinator {
             return
         }
         if case .success(.trained(let parameters, _)) = finished.outcome, !blobs.contains(parameters.digest) {
-            runs[k].awaited[parameters.digest] = finished
+            runs[k].awaited[parameters.digest] = StudyRun.Awaited(finished: finished, peer: peer)
             pull(parameters, from: peer, &effects)
             return
         }
-        complete(finished, &effects, now)
+        complete(finished, peer, &effects, now)
     }
 
     /// Takes a result whose blobs are here.
-    mutating func complete(_ finished: ToCoordinator.Finished, _ effects: inout [Effect], _ now: Instant) {
+    mutating func complete(
+        _ finished: ToCoordinator.Finished, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
         let attempt = finished.attempt
         let lease = roster.release(attempt.job, of: finished.incarnation)
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber else { return }
-        if let peer = roster[finished.incarnation]?.peer {
-            defer { effects.append(.send(.acknowledge(attempt), to: peer)) }
-            settle(finished, lease, k, &effects, now)
-        } else {
-            settle(finished, lease, k, &effects, now)
-        }
+        settle(finished, lease, k, &effects, now)
+        effects.append(.send(.acknowledge(attempt), to: peer))
         advanceIfComplete(k, &effects, now)
     }
 

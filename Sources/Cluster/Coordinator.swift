@@ -213,8 +213,8 @@ package struct Coordinator: Sendable {
         blobs.insert(blob.digest)
         pulls[blob.digest] = nil
         for k in runs.indices {
-            if let finished = runs[k].awaited.removeValue(forKey: blob.digest) {
-                complete(finished, &effects, now)
+            if let awaited = runs[k].awaited.removeValue(forKey: blob.digest) {
+                complete(awaited.finished, awaited.peer, &effects, now)
             }
         }
         for arrival in arriving { acceptIfWhole(arrival, &effects, now) }

@@ -45,13 +45,18 @@ struct StudyRun: Sendable {
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
     /// Results that wait for a blob: an attempt's parameters that are still on their way.
-    var awaited: [Digest: ToCoordinator.Finished] = [:]
+    var awaited: [Digest: Awaited] = [:]
 
     var statistics = StudyStatistics()
     var events: [StudyEvent] = []
     var watchers: [PeerID] = []
     var lastProgress: Instant?
     var ending: StudyEvent.Ending?
+
+    struct Awaited: Sendable {
+        var finished: ToCoordinator.Finished
+        var peer: PeerID
+    }
 
     struct Tries: Sendable {
         var number = 0

@@ -26,7 +26,7 @@ import Testing
         let world = World(
             workers: 3, settings: settings,
             faults: .init(
-                drop: seed % 5 == 0 ? 0 : 0.08, duplicate: 0.1, delay: .milliseconds(400),
+                drop: seed % 5 == 0 ? 0 : 0.08, duplicate: 0.1, delay: .milliseconds(400), reorder: seed % 2 == 0,
                 crash: seed % 3 == 0 ? 0.15 : 0, hang: seed % 4 == 0 ? 0.1 : 0),
             seed: UInt64(seed))
         #expect(world.run(Self.study), "seed \(seed): no end")
@@ -80,7 +80,7 @@ import Testing
         // A result that is still on its way when its worker dies looks like the job that ran: one death may be blamed on
         // the job before.
         #expect((3...5).contains(world.deaths) && world.statistics?.abandoned == 1)
-        #expect(outcome.incomplete.count == 1)
+        #expect(outcome.incomplete.count == 1, "\(outcome.incomplete) \(world.deaths)")
         #expect(outcome.incomplete[0].contains("signal 9") && outcome.incomplete[0].contains("3 attempts"))
         #expect(outcome.maximizers.count > 0 && outcome.maximizers.count <= first.maximizers.count)
     }
@@ -89,7 +89,7 @@ import Testing
         let world = World(workers: 2)
         world.murder = { work, _ in if case .label = work { true } else { false } }
         #expect(world.run(smallStudy()))
-        #expect(world.failure?.contains("label") == true && world.failure?.contains("signal 9") == true)
+        #expect(world.failure?.contains("label") == true && world.failure?.contains("3 attempts were lost") == true)
     }
 
     @Test func aFailureThatWouldRepeatIsNotRepeated() {
@@ -177,7 +177,10 @@ import Testing
     }
 
     /// A coordinator with one study whose first batch is 1000 labels.
-    private func labelling(_ settings: Coordinator.Settings = .init()) -> (CoordinatorBox, StudyID) {
+    private func labelling(crashLimit: Int = 3) -> (CoordinatorBox, StudyID) {
+        var settings = Coordinator.Settings()
+        settings.crashLimit = crashLimit
+        settings.rowsPerJob = 100
         let coordinator = CoordinatorBox(settings: settings)
         _ = coordinator.step(.started(term: 4), at: start)
         let study = StudyID(9)
@@ -241,13 +244,14 @@ import Testing
         let limit = coordinator.deadline!
         #expect(limit == start + .seconds(10))
         _ = coordinator.step(.tick, at: limit)
-        // It is still there: unknown now, it says hello with what it holds, and its result counts.
-        let unknown = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
-        #expect(messages(unknown, to: peer).contains(.unknownPeer))
-        _ = coordinator.step(.received(hello(1, held: [job]), from: peer), at: limit)
+        // It is still there: its result counts, and it is asked to say hello.
         let effects = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
+        #expect(messages(effects, to: peer) == [.unknownPeer, .acknowledge(job)])
         #expect(effects.contains { if case .persist(let facts) = $0, case .itemsCompleted? = facts.first { true } else { false } })
-        #expect(messages(effects, to: peer).contains(.acknowledge(job)))
+        // With what it still holds it takes up where it was: the lease is its own again.
+        let other = Attempt(job: JobID(study: job.job.study, batch: 0, items: 100..<200), number: 1)
+        let greeted = coordinator.step(.received(hello(1, held: [other]), from: peer), at: limit)
+        #expect(assignments(greeted, to: peer).map(\.attempt.job.items) == [200..<300])
         // And a second time it is dropped, with an acknowledgement.
         let twice = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
         #expect(messages(twice, to: peer).contains(.acknowledge(job)))
@@ -270,9 +274,7 @@ import Testing
     }
 
     @Test func aPlannedLeaveIsNotBlamedOnTheJob() {
-        var settings = Coordinator.Settings()
-        settings.crashLimit = 1
-        let (coordinator, _) = labelling(settings)
+        let (coordinator, _) = labelling(crashLimit: 1)
         let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
         let effects = coordinator.step(.received(.goodbye(Incarnation(1)), from: peer), at: start)
         #expect(!effects.contains { if case .persist = $0 { true } else { false } })

@@ -10,8 +10,11 @@ final class World {
         /// Chances per message.
         var drop = 0.0
         var duplicate = 0.0
-        /// Messages take up to this long, so that they overtake each other.
+        /// Messages take up to this long.
         var delay: Duration = .milliseconds(5)
+        /// Whether messages of one connection overtake each other. A connection of TCP keeps their order; nothing but the
+        /// blame for a crash relies on it.
+        var reorder = false
         /// Chance per worker job that the worker dies while it runs.
         var crash = 0.0
         /// Chance per worker job that the worker says nothing for a while, though it works.
@@ -54,6 +57,7 @@ final class World {
     private var nextPeer: UInt64 = 1
     private var blobs: [Digest: [UInt8]] = [:]
     private var partial: [Digest: [UInt8]] = [:]
+    private var lastArrival: [[UInt64]: Instant] = [:]
     private let client = PeerID(1_000_000)
 
     // What happened.
@@ -209,8 +213,18 @@ final class World {
 
     private func send(_ message: () -> Happening) {
         if dice.uniform() < faults.drop { return }
-        schedule(latency(), message())
-        if dice.uniform() < faults.duplicate { schedule(latency(), message()) }
+        let what = message()
+        var arrival = now + latency()
+        let line: [UInt64] =
+            switch what {
+            case .toCoordinator(_, let peer): [0, peer.value]
+            case .fromCoordinator(_, let peer): [1, peer.value]
+            default: []
+            }
+        if !faults.reorder { arrival = max(arrival, lastArrival[line] ?? arrival) }
+        lastArrival[line] = arrival
+        schedule(arrival - now, what)
+        if dice.uniform() < faults.duplicate { schedule(arrival - now + latency(), what) }
     }
 
     private func perform(_ effects: [Coordinator.Effect], _ study: Study) {
