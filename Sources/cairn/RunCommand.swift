@@ -32,6 +32,9 @@ struct RunCommand: ParsableCommand {
     @Option(help: "The most seeds per ascent job, instead of the cluster's own.")
     var shardSize: Int?
 
+    @Option(help: "How long a coordinator that does not answer is waited for, such as 30s.")
+    var patience: String = "30s"
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -40,6 +43,9 @@ struct RunCommand: ParsableCommand {
             throw ValidationError("--workers and --shard-size are for a cluster that is started here, not for --connect.")
         }
         if let workers, !(1...10_000).contains(workers) { throw ValidationError("--workers must be from 1 to 10000.") }
+        if Duration(words: patience) == nil {
+            throw ValidationError("--patience '\(patience)' is no duration; write a number and a unit, such as 30s.")
+        }
         if let shardSize, shardSize < 1 { throw ValidationError("--shard-size must be at least 1.") }
     }
 
@@ -73,7 +79,7 @@ struct RunCommand: ParsableCommand {
             // Signals are taken by the client; it must exist before there are children to hear of.
             let client = try StudyClient(
                 address: { () throws in try connect ?? supervisor!.start() }(), longestFrame: file.maxFrame,
-                supervisor: supervisor)
+                supervisor: supervisor, patience: Duration(words: patience) ?? .seconds(30))
             if let supervisor {
                 for (name, process) in supervisor.processes { progress.note("\(name): process \(process)") }
             }

@@ -1,7 +1,8 @@
 // Reading a configuration file in YAML: typed values with the place where they stand, and every problem at once.
 //
 // Values are read by what the schema expects, not by what YAML 1.1 makes of them (`off` is no number, `1e3` is one), and
-// nothing is coerced in silence. Aliases are refused: a few lines of them can stand for gigabytes.
+// nothing is coerced in silence. Only keys of the schema are descended into, so that a file of nested aliases, a few lines
+// which stand for gigabytes, costs no more than its lines.
 
 internal import Yams
 
@@ -110,17 +111,12 @@ final class Section {
     /// Reports a problem at a key.
     func report(_ key: String, _ message: String) { file.report(mark(key), path(key), message) }
 
-    /// The value of a key; nil if it is not there or null. An alias is a problem.
+    /// The value of a key; nil if it is not there or null.
     func node(_ key: String) -> Node? {
         known.insert(key)
         guard let value = values.first(where: { $0.key == key })?.node else { return nil }
-        switch value {
-        case .alias:
-            report(key, "an alias (*) is not allowed here; write the value")
-            return nil
-        case .scalar(let scalar) where scalar.style == .plain && ["", "null", "~"].contains(scalar.string): return nil
-        default: return value
-        }
+        if case .scalar(let scalar) = value, scalar.style == .plain, ["", "null", "~"].contains(scalar.string) { return nil }
+        return value
     }
 
     /// Reports every key that no reader asked for.
@@ -253,12 +249,7 @@ final class Section {
     /// A duration with its unit: `250ms`, `2s`, `10min`, `1.5h`.
     func duration(_ key: String) -> Duration? {
         guard let text = text(key) else { return nil }
-        let units: [(String, Double)] = [("ms", 1e-3), ("s", 1), ("min", 60), ("m", 60), ("h", 3600), ("d", 86400)]
-        for (unit, seconds) in units where text.hasSuffix(unit) {
-            let digits = String(text.dropLast(unit.count))
-            guard let value = decimal(digits), value > 0, value * seconds < 1e9 else { continue }
-            return .milliseconds(Int64(value * seconds * 1000))
-        }
+        if let duration = Duration(words: text) { return duration }
         report(key, "\(quoted(text)) is no duration; write a number and a unit: ms, s, min, h or d, such as 2s")
         return nil
     }
@@ -301,6 +292,19 @@ final class Section {
     func isList(_ key: String) -> Bool {
         if case .sequence? = node(key) { return true }
         return false
+    }
+}
+
+extension Duration {
+    /// A number above 0 with its unit, such as `250ms` or `1.5h`; nil if the text is something else.
+    package init?(words text: String) {
+        let units: [(String, Double)] = [("ms", 1e-3), ("s", 1), ("min", 60), ("m", 60), ("h", 3600), ("d", 86400)]
+        for (unit, seconds) in units where text.hasSuffix(unit) {
+            guard let value = decimal(text.dropLast(unit.count)), value > 0, value * seconds < 1e9 else { continue }
+            self = .milliseconds(Int64(value * seconds * 1000))
+            return
+        }
+        return nil
     }
 }
 
