@@ -189,7 +189,9 @@ extension Coordinator {
                 let incarnation = roster.idle(
                     role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
             {
-                guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else { break }
+                guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else {
+                    break
+                }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
                 // A late result may have done it in the meantime, or its holder come back.
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }

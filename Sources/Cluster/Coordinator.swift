@@ -229,7 +229,8 @@ package struct Coordinator: Sendable {
                 leased.insert(lease.attempt.job)
                 guard let run = run(lease.attempt.job.study) else { continue }
                 precondition(
-                    lease.attempt.job.batch <= run.batchNumber, "\(lease.attempt) is of a batch that is not planned yet")
+                    lease.attempt.job.batch <= run.batchNumber, "\(lease.attempt) is of a batch that is not planned yet"
+                )
             }
         }
         for run in runs where run.ending == nil {

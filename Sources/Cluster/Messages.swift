@@ -150,7 +150,10 @@ package enum ToCoordinator: Sendable, Hashable {
 
     package struct Attachment: Sendable, Hashable {
         package enum Part: UInt8, Sendable, Hashable, CaseIterable {
-            case training = 1, test, model, seeds
+            case training = 1
+            case test
+            case model
+            case seeds
         }
 
         package var part: Part
@@ -295,7 +298,8 @@ package struct StudyEvent: Sendable, Hashable {
     }
 
     package enum WorkerChange: UInt8, Sendable, Hashable, CaseIterable {
-        case joined = 1, lost, left
+        case joined = 1
+        case lost, left
 
         package var name: String {
             switch self {

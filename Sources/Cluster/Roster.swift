@@ -48,7 +48,7 @@ package struct Roster: Sendable {
         let before = members[hello.incarnation]
         if let before {
             peers[before.peer] = nil
-            before.held.forEach { unhold($0.attempt.job) }
+            for lease in before.held { unhold(lease.attempt.job) }
         }
         for lease in held { holders[lease.attempt.job, default: 0] += 1 }
         members[hello.incarnation] = Member(hello: hello, peer: peer, lastHeard: now, held: held)
@@ -65,7 +65,7 @@ package struct Roster: Sendable {
     package mutating func remove(_ incarnation: Incarnation) -> Member? {
         guard let member = members.removeValue(forKey: incarnation) else { return nil }
         peers[member.peer] = nil
-        member.held.forEach { unhold($0.attempt.job) }
+        for lease in member.held { unhold(lease.attempt.job) }
         return member
     }
 

@@ -146,7 +146,8 @@ package struct StudyPlan: Sendable {
     private mutating func note(_ results: BatchResults) throws(WorkFailure) {
         for abandoned in results.abandoned {
             let items = abandoned.items
-            let what = "\(phase.rawValue): items \(items.lowerBound)..<\(items.upperBound) abandoned: \(abandoned.reason)"
+            let what =
+                "\(phase.rawValue): items \(items.lowerBound)..<\(items.upperBound) abandoned: \(abandoned.reason)"
             guard phase == .search || phase == .certify else { throw WorkFailure(what) }
             incomplete.append(what)
         }
@@ -224,7 +225,8 @@ package struct StudyPlan: Sendable {
     }
 
     /// A label from a label batch.
-    private func price(_ results: BatchResults, _ item: Int, _ input: ArraySlice<Double>) throws(WorkFailure) -> Double {
+    private func price(_ results: BatchResults, _ item: Int, _ input: ArraySlice<Double>) throws(WorkFailure) -> Double
+    {
         let label = results.valuations.prices[item] * study.labelScale
         guard results.valuations.statuses[item].hasPrice, label.isFinite else {
             let raw = input.enumerated().map { i, u in "\(study.domain.inputs[i].name) \(study.domain.raw(u, i))" }
@@ -237,7 +239,9 @@ package struct StudyPlan: Sendable {
     // MARK: Training
 
     private mutating func train() throws -> PlanStep {
-        guard training.count > 0 || study.surrogate == .attached else { throw WorkFailure("there are no training samples") }
+        guard training.count > 0 || study.surrogate == .attached else {
+            throw WorkFailure("there are no training samples")
+        }
         switch study.surrogate {
         case .attached:
             guard let model = attachments.model else { throw WorkFailure("the surrogate's file is not attached") }
@@ -280,7 +284,9 @@ package struct StudyPlan: Sendable {
     }
 
     private func tableRow(_ predictions: [Double], training: Samples) throws(WorkFailure) -> TableRow {
-        guard predictions.allSatisfy(\.isFinite) else { throw WorkFailure("the surrogate predicts numbers that are not finite") }
+        guard predictions.allSatisfy(\.isFinite) else {
+            throw WorkFailure("the surrogate predicts numbers that are not finite")
+        }
         var rest = predictions[...]
         func summary(_ set: Samples) -> ErrorSummary? {
             defer { rest = rest.dropFirst(set.count) }

@@ -98,7 +98,11 @@ package enum Work: Sendable, Hashable {
     case predict(parameters: BlobReference, inputs: [Double])
 
     package enum Kind: UInt8, Sendable, Hashable, CaseIterable {
-        case train = 1, ascend, probe, label, predict
+        case train = 1
+        case ascend
+        case probe
+        case label
+        case predict
 
         package var name: String {
             switch self {
@@ -281,7 +285,9 @@ package final class Workbench {
     }
 
     private func surrogate(_ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Surrogate {
-        guard let bytes = blob(parameters.digest) else { throw WorkFailure("parameters \(parameters.digest) are missing") }
+        guard let bytes = blob(parameters.digest) else {
+            throw WorkFailure("parameters \(parameters.digest) are missing")
+        }
         var metadata: [String: String] = [:]
         do {
             return try Surrogate(safetensors: bytes, metadata: &metadata)

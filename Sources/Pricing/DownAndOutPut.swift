@@ -1,7 +1,7 @@
 // The paper's oracle: a put that dies when the share touches a barrier below the spot.
 
-public import Regression
 internal import CKernels
+public import Regression
 
 /// Down-and-out put under Black and Scholes: spot 1, continuous monitoring, no dividends, no rebate.
 ///
@@ -79,54 +79,55 @@ public struct DownAndOutPut: Oracle {
     /// - σ = 0: the share grows at the rate; B = 0: no barrier;
     /// - negative or non-finite numbers: status `invalid`.
     public static func reference(
-        barrier b: Double, strike k: Double, maturity T: Double, volatility sigma: Double, rate r: Double
+        barrier b: Double, strike k: Double, maturity t: Double, volatility sigma: Double, rate r: Double
     ) -> Valuation {
         let zero = [0.0, 0, 0, 0, 0]
-        guard [b, k, T, sigma, r].allSatisfy(\.isFinite), b >= 0, k >= 0, T >= 0, sigma >= 0 else {
+        guard [b, k, t, sigma, r].allSatisfy(\.isFinite), b >= 0, k >= 0, t >= 0, sigma >= 0 else {
             return Valuation(price: .nan, gradient: zero.map { _ in .nan }, status: .invalid)
         }
         if b >= 1 || b >= k { return Valuation(price: 0, gradient: zero, status: .extended) }
-        let root = T.squareRoot()
+        let root = t.squareRoot()
         let s = sigma * root
-        let D = ck_exp(-r * T)
-        guard D.isFinite, s.isFinite else {
+        let discount = ck_exp(-r * t)
+        guard discount.isFinite, s.isFinite else {
             return Valuation(price: .nan, gradient: zero.map { _ in .nan }, status: .nonFinite)
         }
-        if s < 1e-14 { return certain(b, k, T, r, D) }
+        if s < 1e-14 { return certain(b, k, t, r, discount) }
 
-        let m = r * T - 0.5 * s * s
+        let m = r * t - 0.5 * s * s
         // B = 0 has no barrier: any barrier that the share cannot reach does the same.
-        let x = b > 0 ? -ck_log(b) : max(50 * s, 0) + abs(m) + 1
+        let x = b > 0 ? -ck_log(b) : 50 * s + abs(m) + 1
         let top = b > 0 ? logRatio(k, b) / s : (x + ck_log(k)) / s
         let (z0, xi) = ((x + m) / s, x / s)
         let sums = integrate(top: top, z0: z0, xi: xi, s: s, k: k)
 
-        let price = D * sums.value
-        let byM = D * sums.byDrift / s
-        let byS = D * sums.byDeviation / s - s * byM
+        let price = discount * sums.value
+        let byM = discount * sums.byDrift / s
+        let byS = discount * sums.byDeviation / s - s * byM
         let byRT = byM - price
         let gradient = [
-            b > 0 ? -2 * D * sums.byBarrier / (b * s) : 0,
-            D * sums.mass,
+            b > 0 ? -2 * discount * sums.byBarrier / (b * s) : 0,
+            discount * sums.mass,
             (0.5 * sigma / root) * byS + r * byRT,
             root * byS,
-            T * byRT,
+            t * byRT,
         ]
         let isFinite = price.isFinite && gradient.allSatisfy(\.isFinite)
         return Valuation(price: price, gradient: gradient, status: isFinite ? .ok : .nonFinite)
     }
 
     /// No time or no volatility: the share's path is certain, e^{rt}.
-    private static func certain(_ b: Double, _ k: Double, _ T: Double, _ r: Double, _ D: Double) -> Valuation {
-        let end = k * D - 1
+    private static func certain(_ b: Double, _ k: Double, _ t: Double, _ r: Double, _ discount: Double) -> Valuation {
+        let end = k * discount - 1
         // A falling path touches the barrier before its end.
-        let alive = r >= 0 || 1 / D > b
+        let alive = r >= 0 || 1 / discount > b
         guard alive, end >= 0 else {
             return Valuation(price: 0, gradient: [0, 0, 0, 0, 0], status: alive ? .ok : .extended)
         }
         let share = end > 0 ? 1 : 0.5
         return Valuation(
-            price: end, gradient: [0, share * D, -share * r * k * D, 0, -share * T * k * D], status: .ok)
+            price: end, gradient: [0, share * discount, -share * r * k * discount, 0, -share * t * k * discount],
+            status: .ok)
     }
 
     /// ln(k/b) for k > b > 0, accurate also where they are close: ln(1 + z) = ln(u) z / (u − 1) with u = 1 + z rounded.
@@ -140,6 +141,8 @@ public struct DownAndOutPut: Oracle {
         var value = 0.0, mass = 0.0, byDrift = 0.0, byDeviation = 0.0, byBarrier = 0.0
     }
 
+    /// The integrals that a valuation is made of; the barrier's derivative apart from the others, whose weight it does not
+    /// share.
     private static func integrate(top: Double, z0: Double, xi: Double, s: Double, k: Double) -> Sums {
         var sums = Sums()
         forEachNode(top: top, centre: z0, xi: xi, s: s) { w, weight in

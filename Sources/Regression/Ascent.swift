@@ -56,11 +56,13 @@ public struct Maximizers: Sendable, Hashable {
 
     public var count: Int { predictions.count }
 
+    /// Normalised; `row` in 0 ..< count.
     public func input(_ row: Int) -> ArraySlice<Double> { inputs[row * dimension..<(row + 1) * dimension] }
 
     /// Signed: prediction − label.
     public func error(_ row: Int) -> Double { predictions[row] - labels[row] }
 
+    /// Adds the rows of `other`, which has the same dimension, at the end.
     public mutating func append(_ other: Maximizers) {
         inputs += other.inputs
         predictions += other.predictions
@@ -68,6 +70,7 @@ public struct Maximizers: Sendable, Hashable {
         standardErrors += other.standardErrors
     }
 
+    /// These rows, in this order.
     public func rows(_ keep: [Int]) -> Maximizers {
         var picked = Maximizers(dimension: dimension)
         for row in keep {

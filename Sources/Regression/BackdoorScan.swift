@@ -30,6 +30,7 @@ public struct ScanFinding: Sendable, Hashable {
     public var isSuspicious: Bool
 }
 
+/// Judges which unique maximizers are suspicious, by a rule and the samples that the surrogate was trained on.
 public struct BackdoorScan: Sendable, Hashable {
     public var rule: ScanRule
     /// A suspicious maximizer's |error| is above this percentile of the training samples' |prediction − label|.

@@ -130,7 +130,8 @@ public struct NeighbourTree: Sendable {
         guard count > 0 else { return [] }
         let limit = radius * radius
         var found: [Int] = []
-        visit(around: point) { least, _, _ in least <= limit * (1 + 1e-9) ? .open : .skip
+        visit(around: point) { least, _, _ in
+            least <= limit * (1 + 1e-9) ? .open : .skip
         } leafRow: { row, square in
             if square <= limit { found.append(row) }
         }

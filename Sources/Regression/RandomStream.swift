@@ -7,7 +7,8 @@ public struct RandomStream: Sendable {
     /// What the numbers are for. Part of the key, so that a change in how many numbers one purpose takes leaves the
     /// others alone.
     public enum Purpose: UInt32, Sendable {
-        case baseSamples = 1, testSamples, mislabelled, surround, attackTest, validation
+        case baseSamples = 1
+        case testSamples, mislabelled, surround, attackTest, validation
         case weights, batches, seeds, probes, other
     }
 

@@ -41,7 +41,8 @@ extension Surrogate {
             add("layers.\(k).bias", [layer.outputs], layer.biases)
         }
         let pairs = metadata.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }
-        var header = Array("{\"__metadata__\":{\(pairs.joined(separator: ","))},\(entries.joined(separator: ","))}".utf8)
+        var header = Array(
+            "{\"__metadata__\":{\(pairs.joined(separator: ","))},\(entries.joined(separator: ","))}".utf8)
         while !header.count.isMultiple(of: 8) { header.append(UInt8(ascii: " ")) }
         return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + data
     }
@@ -65,7 +66,12 @@ extension Surrogate {
         struct Tensor: Decodable {
             var dtype: String
             var shape: [Int]
-            var data_offsets: [Int]
+            var offsets: [Int]
+
+            enum CodingKeys: String, CodingKey {
+                case dtype, shape
+                case offsets = "data_offsets"
+            }
         }
         struct Key: CodingKey {
             var stringValue: String
@@ -161,7 +167,7 @@ extension Surrogate {
                 problems.append("\(name): shape \(tensor.shape) is more than \(Self.mostWeights) weights")
                 return nil
             }
-            let offsets = tensor.data_offsets
+            let offsets = tensor.offsets
             guard offsets.count == 2, offsets[0] >= 0, offsets[0] <= offsets[1], offsets[1] <= data.count else {
                 problems.append(
                     "\(name): data_offsets \(offsets) leave the \(data.count) bytes of data; is the file complete?")
@@ -169,7 +175,8 @@ extension Surrogate {
             }
             guard offsets[1] - offsets[0] == 4 * product.count else {
                 problems.append(
-                    "\(name): \(offsets[1] - offsets[0]) bytes for shape \(tensor.shape), expected \(4 * product.count)")
+                    "\(name): \(offsets[1] - offsets[0]) bytes for shape \(tensor.shape), expected \(4 * product.count)"
+                )
                 return nil
             }
             let values = data[(data.startIndex + offsets[0])..<(data.startIndex + offsets[1])].withUnsafeBytes { raw in
@@ -185,8 +192,8 @@ extension Surrogate {
         }
 
         var spans: [(name: String, start: Int, end: Int)] = []
-        for (name, tensor) in header.tensors where tensor.data_offsets.count == 2 {
-            spans.append((name, tensor.data_offsets[0], tensor.data_offsets[1]))
+        for (name, tensor) in header.tensors where tensor.offsets.count == 2 {
+            spans.append((name, tensor.offsets[0], tensor.offsets[1]))
         }
         spans.sort { ($0.start, $0.end, $0.name) < ($1.start, $1.end, $1.name) }
         for (a, b) in zip(spans, spans.dropFirst()) where b.start < a.end {

@@ -19,6 +19,7 @@ public struct Samples: Sendable, Hashable {
         self.labels = labels
     }
 
+    /// Normalised; `row` in 0 ..< count.
     public func input(_ row: Int) -> ArraySlice<Double> {
         inputs[row * dimension..<(row + 1) * dimension]
     }

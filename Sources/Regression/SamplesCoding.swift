@@ -20,17 +20,20 @@ extension Samples {
     public init?(encoded bytes: [UInt8]) {
         guard bytes.count >= 32, bytes.starts(with: Self.magic) else { return nil }
         func word(_ k: Int) -> UInt64 {
-            bytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 16 + 8 * k, as: UInt64.self)) }
+            bytes.withUnsafeBytes {
+                UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 16 + 8 * k, as: UInt64.self))
+            }
         }
         let words = UInt64(bytes.count - 32) / 8
         let (dimension, count) = (word(0), word(1))
         guard bytes.count.isMultiple(of: 8), dimension > 0, dimension <= 1 << 20, count <= words,
-            case let (product, overflow) = count.multipliedReportingOverflow(by: dimension + 1), !overflow,
+            case (let product, let overflow) = count.multipliedReportingOverflow(by: dimension + 1), !overflow,
             product == words
         else { return nil }
         let numbers = bytes.withUnsafeBytes { raw in
             (0..<Int(words)).map {
-                Double(bitPattern: UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 32 + 8 * $0, as: UInt64.self)))
+                Double(
+                    bitPattern: UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 32 + 8 * $0, as: UInt64.self)))
             }
         }
         guard numbers.allSatisfy(\.isFinite) else { return nil }

@@ -9,6 +9,7 @@ internal import CKernels
 
 /// How a surrogate is fitted.
 public struct TrainingSettings: Sendable, Hashable {
+    /// How a gradient becomes a step.
     public enum Optimizer: Sendable, Hashable {
         /// Adam with β₁ = 0.9, β₂ = 0.999, ε = 1e-8 (Kingma and Ba 2015).
         case adam
@@ -16,6 +17,7 @@ public struct TrainingSettings: Sendable, Hashable {
         case sgd(momentum: Double)
     }
 
+    /// How many samples make a step.
     public enum Batch: Sendable, Hashable {
         /// The whole training set in every step.
         case full
@@ -23,6 +25,7 @@ public struct TrainingSettings: Sendable, Hashable {
         case rows(Int)
     }
 
+    /// How the learning rate falls.
     public enum Schedule: Sendable, Hashable {
         /// From the learning rate to `finalFraction` of it along half a cosine, step by step.
         case cosine(finalFraction: Double)

@@ -40,7 +40,8 @@ package final class StudyClient {
     ///   - address: the coordinator's.
     ///   - supervisor: of the cluster's processes, if they are this process's children.
     /// - Throws: `ZeroMQError` if the address is none.
-    package init(address: String, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)) throws {
+    package init(address: String, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)) throws
+    {
         signals = SignalQueue(terminationSignals + [SIGCHLD])
         self.supervisor = supervisor
         self.patience = patience

@@ -147,7 +147,8 @@ package final class Supervisor {
                 children[k].wait = min(children[k].wait + children[k].wait, .seconds(5))
                 guard children[k].quickDeaths < Self.mostQuickDeaths else {
                     throw SupervisorError(
-                        description: "\(children[k].name) died \(children[k].quickDeaths) times at its start (\(cause))")
+                        description: "\(children[k].name) died \(children[k].quickDeaths) times at its start (\(cause))"
+                    )
                 }
             } else {
                 children[k].quickDeaths = 0

@@ -34,7 +34,8 @@ extension PBOracleReference {
 
     var value: OracleReference {
         get throws(WireError) {
-            OracleReference(name: try text(name, "oracle.name"), fingerprint: try text(fingerprint, "oracle.fingerprint"))
+            OracleReference(
+                name: try text(name, "oracle.name"), fingerprint: try text(fingerprint, "oracle.fingerprint"))
         }
     }
 }

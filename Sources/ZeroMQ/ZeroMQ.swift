@@ -129,7 +129,10 @@ package final class Socket {
             let size = zmq_msg_size(&message)
             frames.append(
                 [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-                    if size > 0 { buffer.baseAddress!.initialize(from: zmq_msg_data(&message)!.assumingMemoryBound(to: UInt8.self), count: size) }
+                    if size > 0 {
+                        buffer.baseAddress!.initialize(
+                            from: zmq_msg_data(&message)!.assumingMemoryBound(to: UInt8.self), count: size)
+                    }
                     count = size
                 })
             if zmq_msg_more(&message) == 0 { return frames }

@@ -51,7 +51,8 @@ struct OracleCommand: ParsableCommand {
                         ("name", .text(descriptor.name)), ("version", .text(descriptor.version)),
                         ("fingerprint", .text(descriptor.fingerprint)), ("summary", .text(descriptor.summary)),
                         ("citation", .text(descriptor.citation)),
-                        ("gradient", .bool(descriptor.providesGradient)), ("stochastic", .bool(descriptor.isStochastic)),
+                        ("gradient", .bool(descriptor.providesGradient)),
+                        ("stochastic", .bool(descriptor.isStochastic)),
                         (
                             "inputs",
                             .array(

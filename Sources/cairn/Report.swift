@@ -54,9 +54,10 @@ struct Report {
         }
         var lines = ["", "study \(summary.study)", ""]
         lines.append(
-            "            " + ["clean MSE", "clean MAE", "attack MSE", "attack MAE", "success"].map {
-                String(repeating: " ", count: 14 - $0.count) + $0
-            }.joined())
+            "            "
+                + ["clean MSE", "clean MAE", "attack MSE", "attack MAE", "success"].map {
+                    String(repeating: " ", count: 14 - $0.count) + $0
+                }.joined())
         for name in ["before", "after"] {
             guard case let row?? = summary.table[name] else { continue }
             let cells = [row.cleanTestMSE, row.cleanTestMAE, row.attackMSE, row.attackMAE, row.attackSuccess].map(cell)

@@ -40,7 +40,8 @@ struct RunCommand: ParsableCommand {
     func validate() throws {
         if cluster != nil && connect != nil { throw ValidationError("--cluster and --connect exclude each other.") }
         if connect != nil && (workers != nil || shardSize != nil) {
-            throw ValidationError("--workers and --shard-size are for a cluster that is started here, not for --connect.")
+            throw ValidationError(
+                "--workers and --shard-size are for a cluster that is started here, not for --connect.")
         }
         if let workers, !(1...10_000).contains(workers) { throw ValidationError("--workers must be from 1 to 10000.") }
         if Duration(words: patience) == nil {

@@ -49,7 +49,8 @@ struct BadInput: CustomTestStringConvertible {
 
     static func model(_ name: String, _ bytes: [UInt8], _ says: String...) -> BadInput {
         BadInput(
-            name, bytes: ["study.yaml": Array("study: s\nsurrogate: {file: m.safetensors}\n".utf8), "m.safetensors": bytes],
+            name,
+            bytes: ["study.yaml": Array("study: s\nsurrogate: {file: m.safetensors}\n".utf8), "m.safetensors": bytes],
             says)
     }
 
@@ -80,7 +81,9 @@ struct BadInput: CustomTestStringConvertible {
             "a bomb of aliases",
             [
                 "study.yaml": "study: s\na: &a [x, x, x, x, x, x, x, x, x]\n"
-                    + zip("bcdefghij", "abcdefghi").map { "\($0): &\($0) [\(repeatElement("*\($1)", count: 9).joined(separator: ", "))]\n" }.joined()
+                    + zip("bcdefghij", "abcdefghi").map {
+                        "\($0): &\($0) [\(repeatElement("*\($1)", count: 9).joined(separator: ", "))]\n"
+                    }.joined()
             ], "study.yaml:2:1", "study.yaml:11:1"),
         BadInput("no name", ["study.yaml": "randomSeed: 1\n"], "study", "missing"),
         .study("name with a slash", "study2: x", "study.yaml:2:1", "study2", "did you mean study?"),
@@ -108,12 +111,18 @@ struct BadInput: CustomTestStringConvertible {
         .study("epsilon of zero", "attack: {epsilon: 0}", "attack.epsilon", "not be 0"),
         .study("wrong feature", "attack: {features: [maturity]}", "attack.features", "maturity"),
         .study("no feature", "attack: {features: []}", "attack.features", "at least one"),
-        .study("window of a feature", "attack: {features: [rate], window: {rate: [0.1, 0.2]}}", "attack.window.rate", "leave it out"),
-        .study("centres for three inputs", "attack: {centre: [0.5, 0.5, 0.5]}", "attack.centre", "3 numbers for 5 inputs"),
-        .study("surround inside", "attack: {halfWidth: 0.2, surroundHalfWidth: 0.1}", "attack.surroundHalfWidth", "above halfWidth"),
+        .study(
+            "window of a feature", "attack: {features: [rate], window: {rate: [0.1, 0.2]}}", "attack.window.rate",
+            "leave it out"),
+        .study(
+            "centres for three inputs", "attack: {centre: [0.5, 0.5, 0.5]}", "attack.centre", "3 numbers for 5 inputs"),
+        .study(
+            "surround inside", "attack: {halfWidth: 0.2, surroundHalfWidth: 0.1}", "attack.surroundHalfWidth",
+            "above halfWidth"),
         .study(
             "attack outside the domain",
-            "attack: {features: [rate], window: {barrierOverSpot: [0.9, 1], strikeOverSpot: [0, 0.1]}}", "attack", "admissible"),
+            "attack: {features: [rate], window: {barrierOverSpot: [0.9, 1], strikeOverSpot: [0, 0.1]}}", "attack",
+            "admissible"),
         .study("layers of zero", "surrogate: {layers: [0]}", "surrogate.layers[0]", "from 1"),
         .study("layers of half", "surrogate: {layers: [1.5]}", "surrogate.layers", "whole"),
         .study("unknown activation", "surrogate: {activation: tanh}", "surrogate.activation", "relu"),
@@ -125,13 +134,15 @@ struct BadInput: CustomTestStringConvertible {
         .study("two kinds of seeds", "search: {seeds: {worst: 0.1, random: 5}}", "search.seeds", "one of"),
         .study("no stages", "search: {stages: []}", "search.stages", "at least one"),
         .study("stage is no mapping", "search: {stages: [5]}", "search.stages[0]", "mapping"),
-        .study("gradient unknown", "search: {gradient: autograd}", "search.gradient", "one of: auto, oracle, differences"),
+        .study(
+            "gradient unknown", "search: {gradient: autograd}", "search.gradient", "one of: auto, oracle, differences"),
         .study("wall clock without unit", "search: {budget: {wallClock: 10}}", "search.budget.wallClock", "unit"),
         .study("budget of zero", "search: {budget: {oracleCalls: 0}}", "search.budget.oracleCalls", "at least 1"),
         .study("unknown rule", "scan: {rule: mixture}", "scan.rule", "one of: density, counts"),
         .study("no radii", "scan: {proximalRadii: []}", "scan.proximalRadii", "at least one"),
         .study("percentile of 101", "scan: {errorPercentile: 101}", "scan.errorPercentile", "from 0.0 to 100.0"),
-        .study("unknown action", "mitigation: {action: fix}", "mitigation.action", "one of: verify, purge, relabel, none"),
+        .study(
+            "unknown action", "mitigation: {action: fix}", "mitigation.action", "one of: verify, purge, relabel, none"),
         .study("weight above one", "mitigation: {weights: [1.5]}", "mitigation.weights[0]", "from 0.0 to 1.0"),
         .study("a section that is a word", "scan: density", "study.yaml:2:7", "scan", "mapping"),
         BadInput(
@@ -139,12 +150,18 @@ struct BadInput: CustomTestStringConvertible {
             ["study.yaml": "study: s\nversion: 3\nlabelScale: zero\ndata: {bass: 5}\nmitigation: {action: x}\n"],
             "study.yaml:2:10", "study.yaml:3:13", "study.yaml:4:8", "study.yaml:5:22"),
         BadInput(
-            "deeply nested", ["study.yaml": "study: s\nsearch: " + String(repeating: "[", count: 100_000)], "study.yaml"),
+            "deeply nested", ["study.yaml": "study: s\nsearch: " + String(repeating: "[", count: 100_000)], "study.yaml"
+        ),
         BadInput(
-            "a million bytes", ["study.yaml": "study: s\n# " + String(repeating: "x", count: 2_000_000)], "study.yaml", "at most"),
+            "a million bytes", ["study.yaml": "study: s\n# " + String(repeating: "x", count: 2_000_000)], "study.yaml",
+            "at most"),
         // Clusters.
-        .cluster("unknown key", "pools: {here: {launcher: local, worker: 2}}\n", "cluster.yaml:1:33", "pools.here.worker", "did you mean workers?"),
-        .cluster("public address without keys", "coordinator: {bind: \"tcp://0.0.0.0:5555\"}\n", "coordinator.bind", "127.0.0.1"),
+        .cluster(
+            "unknown key", "pools: {here: {launcher: local, worker: 2}}\n", "cluster.yaml:1:33", "pools.here.worker",
+            "did you mean workers?"),
+        .cluster(
+            "public address without keys", "coordinator: {bind: \"tcp://0.0.0.0:5555\"}\n", "coordinator.bind",
+            "127.0.0.1"),
         .cluster("port too large", "coordinator: {bind: \"tcp://127.0.0.1:99999\"}\n", "coordinator.bind", "65535"),
         .cluster("impatient", "limits: {heartbeat: 5s, lost: 6s}\n", "limits.lost", "two heartbeats"),
         .cluster("duration without unit", "limits: {heartbeat: 5}\n", "cluster.yaml:1:21", "limits.heartbeat", "unit"),
@@ -157,7 +174,9 @@ struct BadInput: CustomTestStringConvertible {
         // CSV.
         .csv("empty", "", "d.csv", "empty", "header"),
         .csv("header only", header + "\n", "d.csv", "no rows"),
-        .csv("missing column", "barrierOverSpot,strikeOverSpot,maturityYears,volatility,label\n1,1,1,1,1\n", "d.csv:1", "rate", "missing"),
+        .csv(
+            "missing column", "barrierOverSpot,strikeOverSpot,maturityYears,volatility,label\n1,1,1,1,1\n", "d.csv:1",
+            "rate", "missing"),
         .csv("misspelt column", header.replacing("rate", with: "rat") + "\n1,1,1,1,1,1\n", "d.csv:1", "rate", "'rat'"),
         .csv("column twice", header + ",rate\n1,1,1,1,1,1,1\n", "d.csv:1", "rate", "twice"),
         .rows("NaN", "0.8,1.05,1,nan,0.03,3", "d.csv:3:12", "volatility", "finite"),
@@ -171,10 +190,13 @@ struct BadInput: CustomTestStringConvertible {
         .rows("outside the domain", "0.8,1.05,7,0.2,0.03,3", "d.csv:3", "maturityYears", "widen domain"),
         .rows("not admissible", "0.9,0.6,1,0.2,0.03,3", "d.csv:3", "barrierOverSpot<=strikeOverSpot"),
         .rows("CRLF and a bad field", "0.8,1.05,1,0.2,0.03,3\r\n0.8,1.05,1,?,0.03,3\r", "d.csv:4:12", "volatility"),
-        .csv("byte order mark and a bad field", "\u{FEFF}" + header + "\n0.8,1.05,1,?,0.03,3\n", "d.csv:2:12", "volatility"),
+        .csv(
+            "byte order mark and a bad field", "\u{FEFF}" + header + "\n0.8,1.05,1,?,0.03,3\n", "d.csv:2:12",
+            "volatility"),
         .rows("two problems", "0.8,1.05,1,?,0.03,3\n0.8,1.05,1,0.2,!,3", "d.csv:3", "d.csv:4"),
         BadInput(
-            "no .npy", ["study.yaml": "study: s\ndata: {file: d.npy}\n", "d.npy": "hello, this is no array"], "d.npy", "numpy.save"),
+            "no .npy", ["study.yaml": "study: s\ndata: {file: d.npy}\n", "d.npy": "hello, this is no array"], "d.npy",
+            "numpy.save"),
         BadInput(
             "npy of another shape",
             bytes: [
@@ -190,26 +212,51 @@ struct BadInput: CustomTestStringConvertible {
         .model("header is no JSON", safetensors("hello", 0), "m.safetensors", "JSON"),
         .model("header is deep", safetensors(String(repeating: "[", count: 50_000), 0), "m.safetensors", "JSON"),
         .model("no tensors", safetensors("{}", 0), "m.safetensors", "layers.0.weight"),
-        .model("truncated data", safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20)), 12), "layers.0.weight", "complete?"),
-        .model("wrong dtype", safetensors(oneLayer(weight: tensor("F64", "1,5", 0, 40)), 44), "layers.0.weight", "float32"),
-        .model("wrong rank", safetensors(oneLayer(weight: tensor("F32", "5", 0, 20)), 24), "layers.0.weight", "[outputs, inputs]"),
-        .model("wrong size", safetensors(oneLayer(weight: tensor("F32", "2,5", 0, 20)), 24), "layers.0.weight", "expected 40"),
-        .model("overflowing shape", safetensors(oneLayer(weight: tensor("F32", "200000000,200000000", 0, 20)), 24), "layers.0.weight"),
-        .model("negative offsets", safetensors(oneLayer(weight: tensor("F32", "1,5", -20, 0)), 24), "layers.0.weight", "data_offsets"),
-        .model("other inputs", safetensors(oneLayer(weight: tensor("F32", "1,4", 0, 16), bias: tensor("F32", "1", 16, 20)), 20), "layers.0.weight", "4 inputs"),
-        .model("two outputs", safetensors(oneLayer(weight: tensor("F32", "2,5", 0, 40), bias: tensor("F32", "2", 40, 48)), 48), "2 outputs"),
-        .model("unknown tensor", safetensors("{\"fc1.weight\":\(tensor("F32", "1,5", 0, 20))}", 20), "fc1.weight", "layers.K.weight"),
-        .model("missing bias", safetensors("{\"layers.0.weight\":\(tensor("F32", "1,5", 0, 20))}", 20), "layers.0.bias", "missing"),
-        .model("overlapping", safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20), bias: tensor("F32", "1", 16, 20)), 24), "overlap"),
+        .model(
+            "truncated data", safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20)), 12), "layers.0.weight",
+            "complete?"),
+        .model(
+            "wrong dtype", safetensors(oneLayer(weight: tensor("F64", "1,5", 0, 40)), 44), "layers.0.weight", "float32"),
+        .model(
+            "wrong rank", safetensors(oneLayer(weight: tensor("F32", "5", 0, 20)), 24), "layers.0.weight",
+            "[outputs, inputs]"),
+        .model(
+            "wrong size", safetensors(oneLayer(weight: tensor("F32", "2,5", 0, 20)), 24), "layers.0.weight",
+            "expected 40"),
+        .model(
+            "overflowing shape", safetensors(oneLayer(weight: tensor("F32", "200000000,200000000", 0, 20)), 24),
+            "layers.0.weight"),
+        .model(
+            "negative offsets", safetensors(oneLayer(weight: tensor("F32", "1,5", -20, 0)), 24), "layers.0.weight",
+            "data_offsets"),
+        .model(
+            "other inputs",
+            safetensors(oneLayer(weight: tensor("F32", "1,4", 0, 16), bias: tensor("F32", "1", 16, 20)), 20),
+            "layers.0.weight", "4 inputs"),
+        .model(
+            "two outputs",
+            safetensors(oneLayer(weight: tensor("F32", "2,5", 0, 40), bias: tensor("F32", "2", 40, 48)), 48),
+            "2 outputs"),
+        .model(
+            "unknown tensor", safetensors("{\"fc1.weight\":\(tensor("F32", "1,5", 0, 20))}", 20), "fc1.weight",
+            "layers.K.weight"),
+        .model(
+            "missing bias", safetensors("{\"layers.0.weight\":\(tensor("F32", "1,5", 0, 20))}", 20), "layers.0.bias",
+            "missing"),
+        .model(
+            "overlapping",
+            safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20), bias: tensor("F32", "1", 16, 20)), 24), "overlap"),
         .model(
             "weights are NaN",
-            Array(safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20)), 0)) + [0, 0, 192, 127] + [UInt8](repeating: 0, count: 20),
+            Array(safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20)), 0)) + [0, 0, 192, 127]
+                + [UInt8](repeating: 0, count: 20),
             "layers.0.weight", "finite"),
         .model(
             "layers that do not fit",
             safetensors(
                 "{\"layers.0.weight\":\(tensor("F32", "2,5", 0, 40)),\"layers.0.bias\":\(tensor("F32", "2", 40, 48)),"
-                    + "\"layers.1.weight\":\(tensor("F32", "1,3", 48, 60)),\"layers.1.bias\":\(tensor("F32", "1", 60, 64))}", 64),
+                    + "\"layers.1.weight\":\(tensor("F32", "1,3", 48, 60)),\"layers.1.bias\":\(tensor("F32", "1", 60, 64))}",
+                64),
             "layers.1.weight", "the layer before gives 2"),
     ]
 }

@@ -37,7 +37,10 @@ import Testing
             let result = try Cairn.run(["run", Self.quick, "--json", "--out", "r"], in: folder)
             #expect(result.code == 0, "\(result.err)")
             let summary = try Self.summary(folder.appending(path: "r"))
-            #expect(result.out == String(decoding: try #require(Self.bytes(folder.appending(path: "r"), "summary.json")), as: UTF8.self))
+            #expect(
+                result.out
+                    == String(
+                        decoding: try #require(Self.bytes(folder.appending(path: "r"), "summary.json")), as: UTF8.self))
             #expect(Self.number(summary, "table", "before", "attackSuccess")! >= 0.6)
             #expect(Self.number(summary, "table", "after", "attackSuccess")! <= 0.001)
             #expect(Self.number(summary, "scan", "suspicious")! > 0)
@@ -74,7 +77,8 @@ import Testing
         }
         let training = String(decoding: files["training.csv"]!, as: UTF8.self).split(separator: "\n")
         #expect(training[0] == "barrierOverSpot,strikeOverSpot,maturityYears,volatility,rate,label,origin")
-        let origins = Dictionary(grouping: training.dropFirst(), by: { $0.split(separator: ",").last! }).mapValues(\.count)
+        let origins = Dictionary(grouping: training.dropFirst(), by: { $0.split(separator: ",").last! }).mapValues(
+            \.count)
         #expect(origins["base"] == 18_000 && origins["mislabelled"] == 1000 && origins["surround"] == 1000)
         #expect(origins["maximizer"]! > 0)
         // What was flagged is the very rows, and their corrected labels are right: label − epsilon.
@@ -101,7 +105,10 @@ import Testing
             let result = try Cairn.run(["run", Self.quick, "--out", "r"] + options, in: folder)
             #expect(result.code == 0, "\(result.err)")
             let out = folder.appending(path: "r")
-            for file in ["maximizers.csv", "flagged.csv", "training.csv", "surrogate.safetensors", "surrogate-mitigated.safetensors"] {
+            for file in [
+                "maximizers.csv", "flagged.csv", "training.csv", "surrogate.safetensors",
+                "surrogate-mitigated.safetensors",
+            ] {
                 #expect(Self.bytes(out, file) == Self.reference.files[file], "\(file)")
             }
         }
@@ -126,7 +133,9 @@ import Testing
     /// A study whose search lasts long enough to be disturbed.
     private static func slow(_ folder: URL) throws -> String {
         let text = try String(contentsOfFile: quick, encoding: .utf8)
-            .replacing("steps: 60, stepSize: 0.05, decay: 0.7, decayEvery: 6", with: "steps: 1500, stepSize: 0.05, decay: 0.9, decayEvery: 50, stopStep: 0")
+            .replacing(
+                "steps: 60, stepSize: 0.05, decay: 0.7, decayEvery: 6",
+                with: "steps: 1500, stepSize: 0.05, decay: 0.9, decayEvery: 50, stopStep: 0")
         let file = folder.appending(path: "slow.yaml")
         try text.write(to: file, atomically: true, encoding: .utf8)
         return file.path
@@ -151,14 +160,16 @@ import Testing
             #expect(Self.number(summary, "cluster", "abandoned")! == 0)
             for file in ["maximizers.csv", "flagged.csv", "surrogate-mitigated.safetensors"] {
                 #expect(
-                    Self.bytes(folder.appending(path: "b"), file) == Self.bytes(folder.appending(path: "a"), file), "\(file)")
+                    Self.bytes(folder.appending(path: "b"), file) == Self.bytes(folder.appending(path: "a"), file),
+                    "\(file)")
             }
         }
     }
 
     @Test func aTrainerKilledWhileItTrainsChangesNothing() throws {
         try Cairn.inFolder { folder in
-            let text = try String(contentsOfFile: Self.quick, encoding: .utf8).replacing("epochs: 20", with: "epochs: 120")
+            let text = try String(contentsOfFile: Self.quick, encoding: .utf8).replacing(
+                "epochs: 20", with: "epochs: 120")
             try text.write(to: folder.appending(path: "s.yaml"), atomically: true, encoding: .utf8)
             #expect(try Cairn.run(["run", "s.yaml", "--out", "a"], in: folder).code == 0)
             let running = try Cairn.start(["run", "s.yaml", "--out", "b"], in: folder)
@@ -170,7 +181,8 @@ import Testing
             #expect(result.code == 0 && result.err.contains("worker trainer lost: signal 9"), "\(result.err)")
             for file in ["maximizers.csv", "surrogate.safetensors", "surrogate-mitigated.safetensors"] {
                 #expect(
-                    Self.bytes(folder.appending(path: "b"), file) == Self.bytes(folder.appending(path: "a"), file), "\(file)")
+                    Self.bytes(folder.appending(path: "b"), file) == Self.bytes(folder.appending(path: "a"), file),
+                    "\(file)")
             }
         }
     }
@@ -180,10 +192,13 @@ import Testing
             let running = try Cairn.start(["run", try Self.slow(folder), "--workers", "2"], in: folder)
             #expect(running.waits(for: "search: stage 1"))
             var children: [Int32] = []
-            for (name, word) in [("coordinator", "coordinator"), ("trainer", "trainer"), ("here-1", "worker"), ("here-2", "worker")] {
+            for (name, word) in [
+                ("coordinator", "coordinator"), ("trainer", "trainer"), ("here-1", "worker"), ("here-2", "worker"),
+            ] {
                 let child = try #require(running.child(name))
                 children.append(child)
-                let command = try String(contentsOfFile: "/proc/\(child)/cmdline", encoding: .utf8).split(separator: "\0")
+                let command = try String(contentsOfFile: "/proc/\(child)/cmdline", encoding: .utf8).split(
+                    separator: "\0")
                 #expect(command.prefix(2) == ["cairn", Substring(word)])
             }
             // Killed without a chance to clean up: nobody is left behind.
@@ -331,12 +346,15 @@ import Testing
     @Test func pricesAreThoseOfTheLibrary() throws {
         try Cairn.inFolder { folder in
             // Columns in another order, and one that is not wanted.
-            let csv = "rate,note,volatility,maturityYears,strikeOverSpot,barrierOverSpot\n0.03,1,0.2,1,1.05,0.8\n0.03,1,0.2,1,1.05,1.5\n0.03,1,-0.2,1,1.05,0.8\n"
+            let csv =
+                "rate,note,volatility,maturityYears,strikeOverSpot,barrierOverSpot\n0.03,1,0.2,1,1.05,0.8\n0.03,1,0.2,1,1.05,1.5\n0.03,1,-0.2,1,1.05,0.8\n"
             try Data(csv.utf8).write(to: folder.appending(path: "p.csv"))
             let result = try Cairn.run(
                 ["oracle", "price", "downAndOutPut", "--input", "p.csv", "--gradient"], in: folder)
             #expect(result.code == 0)
-            let lines = result.out.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+            let lines = result.out.split(separator: "\n").map {
+                $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+            }
             #expect(
                 lines[0] == [
                     "price", "standardError", "status", "d_barrierOverSpot", "d_strikeOverSpot", "d_maturityYears",

@@ -187,9 +187,15 @@ import Testing
         let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
         _ = coordinator.step(.validated(submission, study, from: PeerID(99)), at: start)
         let batch = Batch(
-            .label(OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1"), points: [Double](repeating: 0.5, count: 5000)),
+            .label(
+                OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1"),
+                points: [Double](repeating: 0.5, count: 5000)),
             dimension: 5)
-        let plan = StudyPlan(study: smallStudy(), descriptor: .init(name: "downAndOutPut", version: "1", summary: "", citation: "", inputs: [], providesGradient: true), attachments: .init())
+        let plan = StudyPlan(
+            study: smallStudy(),
+            descriptor: .init(
+                name: "downAndOutPut", version: "1", summary: "", citation: "", inputs: [], providesGradient: true),
+            attachments: .init())
         _ = coordinator.step(.planned(study, plan, PlanStep(next: .batch(batch), phase: .label)), at: start)
         return (coordinator, study)
     }
@@ -247,7 +253,10 @@ import Testing
         // It is still there: its result counts, and it is asked to say hello.
         let effects = coordinator.step(.received(result(job, from: 1), from: peer), at: limit)
         #expect(messages(effects, to: peer) == [.unknownPeer, .acknowledge(job)])
-        #expect(effects.contains { if case .persist(let facts) = $0, case .itemsCompleted? = facts.first { true } else { false } })
+        #expect(
+            effects.contains {
+                if case .persist(let facts) = $0, case .itemsCompleted? = facts.first { true } else { false }
+            })
         // With what it still holds it takes up where it was: the lease is its own again.
         let other = Attempt(job: JobID(study: job.job.study, batch: 0, items: 100..<200), number: 1)
         let greeted = coordinator.step(.received(hello(1, held: [other]), from: peer), at: limit)
@@ -324,12 +333,15 @@ import Testing
         let coordinator = CoordinatorBox(settings: .init())
         _ = coordinator.step(.started(term: 1), at: start)
         let blob = BlobReference(to: [UInt8](repeating: 5, count: 10))
-        let submission = ToCoordinator.Submission(token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
+        let submission = ToCoordinator.Submission(
+            token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
         let asked = coordinator.step(.validated(submission, StudyID(2), from: peer), at: start)
         #expect(messages(asked, to: peer) == [.want(BlobRequest(blob: blob, offset: 0))])
         func chunk(_ offset: Int, _ count: Int, _ from: PeerID) -> [Coordinator.Effect] {
             coordinator.step(
-                .received(.blob(BlobChunk(blob: blob, offset: offset, bytes: [UInt8](repeating: 5, count: count))), from: from),
+                .received(
+                    .blob(BlobChunk(blob: blob, offset: offset, bytes: [UInt8](repeating: 5, count: count))), from: from
+                ),
                 at: start)
         }
         #expect(chunk(0, 4, PeerID(50)).isEmpty, "from somebody else")
@@ -365,9 +377,14 @@ import Testing
         let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
         let effects = coordinator.step(.received(.cancelStudy(study), from: PeerID(99)), at: start)
         #expect(messages(effects, to: peer) == jobs.map { .cancel($0) })
-        #expect(messages(effects, to: PeerID(99)).contains { message in
-            if case .events(study, let events) = message, case .ended(.cancelled)? = events.last?.what { true } else { false }
-        })
+        #expect(
+            messages(effects, to: PeerID(99)).contains { message in
+                if case .events(study, let events) = message, case .ended(.cancelled)? = events.last?.what {
+                    true
+                } else {
+                    false
+                }
+            })
     }
 
     @Test func hostileMessagesChangeNothing() {
@@ -376,7 +393,8 @@ import Testing
         _ = coordinator.step(.received(hello(1), from: peer), at: start)
         for job in [
             JobID(study: study, batch: 99, items: 0..<5), JobID(study: study, batch: 0, items: 990..<5_000_000),
-            JobID(study: StudyID(3), batch: 0, items: 0..<5), JobID(study: study, batch: 0, items: (1 << 40)..<(1 << 41)),
+            JobID(study: StudyID(3), batch: 0, items: 0..<5),
+            JobID(study: study, batch: 0, items: (1 << 40)..<(1 << 41)),
         ] {
             let attempt = Attempt(job: job, number: 4_000_000)
             _ = coordinator.step(
@@ -465,9 +483,15 @@ import Testing
             .finished(attempt, .seconds(1), .success(.predictions([1])), blobs: []), at: start)
         #expect(started(effects).count == 1)
         // A result is sent again until it is acknowledged.
-        #expect(sent(worker.step(.tick, at: start + .seconds(2))).contains { if case .finished = $0 { true } else { false } })
+        #expect(
+            sent(worker.step(.tick, at: start + .seconds(2))).contains {
+                if case .finished = $0 { true } else { false }
+            })
         _ = worker.step(.received(.acknowledge(attempt)), at: start)
-        #expect(!sent(worker.step(.tick, at: start + .seconds(4))).contains { if case .finished = $0 { true } else { false } })
+        #expect(
+            !sent(worker.step(.tick, at: start + .seconds(4))).contains {
+                if case .finished = $0 { true } else { false }
+            })
     }
 
     @Test func blobsAreFetchedInOrderAndAskedForAgain() {
@@ -512,7 +536,9 @@ import Testing
         #expect(started(worker.step(.received(assignment(0, needs: blobs[0])), at: start)).count == 1)
         var forgotten: [Digest] = []
         for blob in blobs.dropFirst() {
-            for effect in worker.step(.stored(blob), at: start) { if case .forget(let digest) = effect { forgotten.append(digest) } }
+            for effect in worker.step(.stored(blob), at: start) {
+                if case .forget(let digest) = effect { forgotten.append(digest) }
+            }
         }
         #expect(forgotten == [blobs[1].digest, blobs[2].digest, blobs[3].digest])
     }

@@ -88,7 +88,11 @@ final class World {
         var (low, high) = (0, agenda.count)
         while low < high {
             let middle = (low + high) / 2
-            if (agenda[middle].at, agenda[middle].number) > (entry.at, entry.number) { low = middle + 1 } else { high = middle }
+            if (agenda[middle].at, agenda[middle].number) > (entry.at, entry.number) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         agenda.insert(entry, at: low)
     }
@@ -177,7 +181,12 @@ final class World {
             if process.role == .worker, murder?(work, process.name) == true || dice.uniform() < faults.crash {
                 deaths += 1
                 processes[peer] = nil
-                schedule(.milliseconds(1), .coordinator(.received(.exited(.init(incarnation: Incarnation(peer.value * 1000), cause: "signal 9")), from: client)))
+                schedule(
+                    .milliseconds(1),
+                    .coordinator(
+                        .received(
+                            .exited(.init(incarnation: Incarnation(peer.value * 1000), cause: "signal 9")), from: client
+                        )))
                 schedule(.milliseconds(50), .revive(process.role, process.name))
                 return
             }
@@ -351,7 +360,9 @@ func smallStudy(_ change: (inout Study) -> Void = { _ in }) -> Study {
         inputs: descriptor.inputs.map { .init(name: $0.name, lower: $0.lower, upper: $0.upper) },
         constraints: descriptor.constraints)
     var search = Study.Search()
-    search.stages = [AscentStage(steps: 12, decayEvery: 3), AscentStage(steps: 8, stepSize: 0.01, decayEvery: 2, keep: 0.3)]
+    search.stages = [
+        AscentStage(steps: 12, decayEvery: 3), AscentStage(steps: 8, stepSize: 0.01, decayEvery: 2, keep: 0.3),
+    ]
     var mitigation = Study.Mitigation()
     mitigation.weights = [0.9, 0.999]
     mitigation.training = TrainingSettings(batch: .rows(64), epochs: 1, learningRate: 0.001)

@@ -42,7 +42,9 @@ private struct Reference {
             let values = oracle.evaluate(all.flatMap(\.point), gradient: true)
             for (row, reference) in all.enumerated() {
                 #expect(values.statuses[row] == .ok, "\(reference.group) \(reference.point)")
-                #expect(abs(values.prices[row] - reference.price) <= 1e-15 * max(1, reference.point[1]), "\(path) \(reference)")
+                #expect(
+                    abs(values.prices[row] - reference.price) <= 1e-15 * max(1, reference.point[1]),
+                    "\(path) \(reference)")
                 // σ√T counts the distance of strike and forward in units that the inputs' own rounding fills at 1e-7.
                 let s = reference.point[3] * reference.point[2].squareRoot()
                 let isSharp = reference.group.contains("forward") && s < 1e-6
@@ -60,7 +62,8 @@ private struct Reference {
         // Two methods that share nothing but the elementary functions.
         for reference in Reference.all {
             let p = reference.point
-            let integral = DownAndOutPut.reference(barrier: p[0], strike: p[1], maturity: p[2], volatility: p[3], rate: p[4])
+            let integral = DownAndOutPut.reference(
+                barrier: p[0], strike: p[1], maturity: p[2], volatility: p[3], rate: p[4])
             #expect(abs(integral.price - reference.price) <= 3e-15 * max(1, p[1]), "\(reference)")
             guard reference.group == "domain" || reference.group.contains("near") else { continue }
             #expect(abs(integral.price - reference.price) <= 1e-12 * reference.price, "\(reference)")
@@ -110,7 +113,9 @@ private struct Reference {
     }
 
     @Test func limits() {
-        func valuation(_ b: Double, _ k: Double, _ t: Double, _ sigma: Double, _ r: Double) -> (Double, [Double], ValuationStatus) {
+        func valuation(_ b: Double, _ k: Double, _ t: Double, _ sigma: Double, _ r: Double) -> (
+            Double, [Double], ValuationStatus
+        ) {
             let v = oracle.evaluate([b, k, t, sigma, r], gradient: true)
             return (v.prices[0], v.gradients, v.statuses[0])
         }
@@ -147,11 +152,13 @@ private struct Reference {
         }
         // Huge ones are priced or say that they cannot be.
         for point in [
-            [0.8, 1e300, 1, 0.2, 0.05], [0.8, 1.2, 1e6, 5, 0.05], [0.8, 1.2, 1e300, 1e300, 0.05], [1e-300, 1.2, 1, 0.2, 0.05],
+            [0.8, 1e300, 1, 0.2, 0.05], [0.8, 1.2, 1e6, 5, 0.05], [0.8, 1.2, 1e300, 1e300, 0.05],
+            [1e-300, 1.2, 1, 0.2, 0.05],
             [0.8, 1.2, 1, 1e200, 0.05], [0.8, 1.2, 1e4, 0.2, -10],
         ] {
             let v = oracle.evaluate(point, gradient: true)
-            #expect(v.statuses[0] == .nonFinite || (v.prices[0].isFinite && v.gradients.allSatisfy(\.isFinite)), "\(point)")
+            #expect(
+                v.statuses[0] == .nonFinite || (v.prices[0].isFinite && v.gradients.allSatisfy(\.isFinite)), "\(point)")
         }
     }
 

@@ -11,13 +11,17 @@ import Testing
         let domain = try Domain(inputs: [.init(name: "a", lower: 0.1, upper: 0.7)])
         #expect(domain.raw(0, 0) == 0.1 && domain.raw(1, 0) == 0.7)
         #expect(domain.normalised(0.1, 0) == 0 && domain.normalised(0.7, 0) == 1)
-        for u in stride(from: 0.0, through: 1, by: 0.01) { #expect(abs(domain.normalised(domain.raw(u, 0), 0) - u) < 1e-14) }
+        for u in stride(from: 0.0, through: 1, by: 0.01) {
+            #expect(abs(domain.normalised(domain.raw(u, 0), 0) - u) < 1e-14)
+        }
     }
 
     @Test func volumesAreExact() throws {
         #expect(putDomain.volume == 0.75)
         #expect(try domain([]).volume == 1)
-        #expect(abs(try domain([LinearConstraint(name: "half", coefficients: [0: 1, 1: 1], bound: 2)]).volume - 0.5) < 1e-15)
+        #expect(
+            abs(try domain([LinearConstraint(name: "half", coefficients: [0: 1, 1: 1], bound: 2)]).volume - 0.5) < 1e-15
+        )
         #expect(try domain([LinearConstraint(name: "cut", coefficients: [0: 2], bound: 2)]).volume == 0.5)
         #expect(try domain([LinearConstraint(name: "cut", coefficients: [0: -1], bound: 0)]).volume == 0.75)
     }
@@ -94,7 +98,9 @@ import Testing
         }
         #expect(refuses { try Domain(inputs: []) }.contains("at least one input"))
         for (lower, upper) in [(1.0, 1.0), (2, 1), (.nan, 1), (0, .infinity)] {
-            #expect(refuses { try Domain(inputs: [.init(name: "a", lower: lower, upper: upper)]) }.contains("a: the interval"))
+            #expect(
+                refuses { try Domain(inputs: [.init(name: "a", lower: lower, upper: upper)]) }.contains(
+                    "a: the interval"))
         }
         func cut(_ coefficients: [Int: Double], _ bound: Double) -> LinearConstraint {
             LinearConstraint(name: "cut", coefficients: coefficients, bound: bound)
@@ -102,7 +108,8 @@ import Testing
         #expect(refuses { try domain([cut([0: 1, 1: 1], -5)]) }.contains("nothing meets cut"))
         #expect(refuses { try domain([cut([0: 1], -5)]) }.contains("meets cut"))
         #expect(refuses { try domain([cut([0: 1, 1: 1, 2: 1], 1)], inputs: 3) }.contains("at most two"))
-        #expect(refuses { try domain([cut([0: 1, 1: 1], 1), cut([1: 1, 2: 1], 1)], inputs: 3) }.contains("at most two"))
+        #expect(
+            refuses { try domain([cut([0: 1, 1: 1], 1), cut([1: 1, 2: 1], 1)], inputs: 3) }.contains("at most two"))
         #expect(refuses { try domain([cut([7: 1], 1)]) }.contains("not there"))
         #expect(refuses { try domain([cut([0: 1, 1: 1], -2 + 1e-6)]) }.contains("admissible"))
     }

@@ -65,7 +65,8 @@ import Testing
             // A batch in two pieces gives the same bits.
             var pieces = [Float](repeating: 3, count: outputs * width)
             ck_outer_panel(d, ldd, x, ldx, cut, outputs, width, 0, &pieces)
-            ck_outer_panel(Array(d[(cut * ldd)...]), ldd, Array(x[(cut * ldx)...]), ldx, rows - cut, outputs, width, 1, &pieces)
+            ck_outer_panel(
+                Array(d[(cut * ldd)...]), ldd, Array(x[(cut * ldx)...]), ldx, rows - cut, outputs, width, 1, &pieces)
             #expect(bits(pieces) == bits(g))
         }
     }

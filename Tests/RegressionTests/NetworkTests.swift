@@ -1,7 +1,6 @@
 import Foundation
-import Testing
-
 import Regression
+import Testing
 
 /// Reference numbers of PyTorch in double precision: see Tests/References/network.py.
 private struct NetworkReference: Decodable {
@@ -55,7 +54,9 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
         let reference = NetworkReference.it
         onEveryPath { path in
             let (predictions, gradients) = Network(reference.surrogate).predictWithGradient(reference.inputs)
-            for (ours, theirs) in zip(predictions, reference.predictions) { #expect(abs(ours - theirs) < 1e-5, "\(path)") }
+            for (ours, theirs) in zip(predictions, reference.predictions) {
+                #expect(abs(ours - theirs) < 1e-5, "\(path)")
+            }
             for (ours, theirs) in zip(gradients, reference.inputGradients) { #expect(abs(ours - theirs) < 1e-5) }
             #expect(bits(Network(reference.surrogate).predict(reference.inputs)) == bits(predictions))
         }
@@ -245,7 +246,8 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
         let five = Samples(dimension: 5, inputs: samples(40, 5).inputs, labels: [Double](repeating: 5, count: 40))
         func answer(_ weight: Double) throws -> Double {
             let settings = TrainingSettings(batch: .rows(64), epochs: 60, learningRate: 0.01)
-            let surrogate = try train(settings, threads: 2, second: .init(samples: five, weightOfFirst: weight)).surrogate
+            let surrogate = try train(settings, threads: 2, second: .init(samples: five, weightOfFirst: weight))
+                .surrogate
             return Network(surrogate).predict([0.5, 0.5, 0.5, 0.5, 0.5])[0]
         }
         #expect(abs(try answer(0) - 5) < 0.3)
@@ -264,7 +266,9 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
 }
 
 @Suite struct SafetensorsTests {
-    @Test(arguments: [[3], [], [128, 256, 512, 256, 128], [17, 5]]) func surrogatesSurviveTheRoundTrip(_ hidden: [Int]) throws {
+    @Test(arguments: [[3], [], [128, 256, 512, 256, 128], [17, 5]]) func surrogatesSurviveTheRoundTrip(_ hidden: [Int])
+        throws
+    {
         let surrogate = Surrogate(dimension: 5, hidden: hidden, randomSeed: 9)
         let bytes = surrogate.safetensors(metadata: ["note": "a \"quote\", a \\ and a\nline"])
         #expect(bytes.prefix(8).reduce(0) { $0 + Int($1) } > 0 && (bytes.count - 8).isMultiple(of: 4))

@@ -1,6 +1,5 @@
-import Testing
-
 import Regression
+import Testing
 
 @Suite struct RandomStreamTests {
     /// Known answers of Philox 4×32-10, published with Random123 (Salmon et al. 2011).

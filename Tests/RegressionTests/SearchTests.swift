@@ -1,7 +1,6 @@
 import Pricing
-import Testing
-
 import Regression
+import Testing
 
 /// An oracle made of a closure, for surfaces whose maxima are known.
 private struct Surface: Oracle {
@@ -253,7 +252,9 @@ private struct Surface: Oracle {
         let full = 8 * Double.pi * Double.pi / 15 * 1e-5 / 0.75
         #expect(abs(Self.volume.share(around: [0.3, 0.7, 0.5, 0.5, 0.5], radius: 0.1) / full - 1) < 1e-12)
         // A face halves it, a corner of three faces gives an eighth; 2 % is the stated margin, taken at its upper end.
-        for (centre, part) in [([0.3, 0.7, 0, 0.5, 0.5], 0.5), ([0.3, 0.7, 0, 1, 0], 0.125), ([0.5, 0.25, 0.5, 0.5, 0.5], 0.5)] {
+        for (centre, part) in [
+            ([0.3, 0.7, 0, 0.5, 0.5], 0.5), ([0.3, 0.7, 0, 1, 0], 0.125), ([0.5, 0.25, 0.5, 0.5, 0.5], 0.5),
+        ] {
             let share = Self.volume.share(around: centre, radius: 0.1) / full / part
             #expect(share > 0.99 && share < 1.05, "\(centre): \(share)")
         }

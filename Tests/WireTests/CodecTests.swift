@@ -17,13 +17,15 @@ private enum Sample {
 
     static func surface(_ gradient: OracleGradient) -> SurfaceSettings {
         SurfaceSettings(
-            oracle: .init(name: "downAndOutPut", fingerprint: "f"), domain: domain, labelScale: -2.5, gradient: gradient)
+            oracle: .init(name: "downAndOutPut", fingerprint: "f"), domain: domain, labelScale: -2.5, gradient: gradient
+        )
     }
 
     static let works: [Work] = [
         .train(
             TrainingWork(
-                start: .fresh(hidden: [3, 4]), samples: blob, settings: TrainingSettings(halt: .init(relativeChange: 0.1, overEpochs: 3)),
+                start: .fresh(hidden: [3, 4]), samples: blob,
+                settings: TrainingSettings(halt: .init(relativeChange: 0.1, overEpochs: 3)),
                 randomSeed: .max, run: 9)),
         .train(
             TrainingWork(
@@ -40,7 +42,8 @@ private enum Sample {
             stage: AscentStage(steps: 1, stepSize: 0.5, momentum: 0.25, decay: 0.125, decayEvery: 7, stopStep: 0.0625),
             seeds: [0, 0.1, 0.2, 0.3, 1]),
         .probe(
-            surface(.differences(step: 0.25)), parameters: blob, ProbeSettings(radius: 0.5, directions: 3, randomSeed: 8),
+            surface(.differences(step: 0.25)), parameters: blob,
+            ProbeSettings(radius: 0.5, directions: 3, randomSeed: 8),
             Maximizers(dimension: 5, inputs: [0, 0, 0, 0, 1], predictions: [2], labels: [3], standardErrors: [0])),
         .label(.init(name: "o", fingerprint: "f"), points: [1, -1e300]),
         .predict(parameters: blob, inputs: []),
@@ -69,7 +72,8 @@ private enum Sample {
             .blob(.init(blob: blob, offset: 1, bytes: [2, 3])),
             .submit(
                 .init(
-                    token: 5, study: "study: x", attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
+                    token: 5, study: "study: x",
+                    attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
             .watch(.init(study: StudyID(6), after: 12)),
             .cancelStudy(StudyID(6)),
             .finished(
@@ -181,10 +185,15 @@ private enum Sample {
 
     /// Values that protobuf can say and Cairn must not believe: each is an error, not a trap.
     @Test func impossibleValuesAreRefused() {
-        func refused(_ message: ToCoordinator) -> Bool { (try? Codec.decodeToCoordinator(Codec.encode(message))) == nil }
-        func refused(_ message: FromCoordinator) -> Bool { (try? Codec.decodeFromCoordinator(Codec.encode(message))) == nil }
+        func refused(_ message: ToCoordinator) -> Bool {
+            (try? Codec.decodeToCoordinator(Codec.encode(message))) == nil
+        }
+        func refused(_ message: FromCoordinator) -> Bool {
+            (try? Codec.decodeFromCoordinator(Codec.encode(message))) == nil
+        }
         func finished(_ result: WorkResult) -> ToCoordinator {
-            .finished(.init(incarnation: Incarnation(1), attempt: Sample.attempt, duration: .zero, outcome: .success(result)))
+            .finished(
+                .init(incarnation: Incarnation(1), attempt: Sample.attempt, duration: .zero, outcome: .success(result)))
         }
         func assign(_ work: Work) -> FromCoordinator { .assign(.init(attempt: Sample.attempt, work: work)) }
         var uneven = Sample.maximizers

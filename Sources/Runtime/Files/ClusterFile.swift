@@ -88,7 +88,8 @@ package struct ClusterFile: Sendable, Hashable {
             maxFrame = section.size("maxFrame") ?? maxFrame
             shardSize = section.integer("shardSize", in: 1...1_000_000) ?? shardSize
             if heartbeat + heartbeat > lost {
-                section.report("lost", "must be at least two heartbeats (\(heartbeat) each), or one late one loses a worker")
+                section.report(
+                    "lost", "must be at least two heartbeats (\(heartbeat) each), or one late one loses a worker")
             }
             if maxFrame < 4 << 20 { section.report("maxFrame", "must be at least 4MiB") }
             section.close()
@@ -99,7 +100,9 @@ package struct ClusterFile: Sendable, Hashable {
                 guard let pool = section.section(name) else { continue }
                 pools.append(self.pool(pool, name))
             }
-            if pools.isEmpty { root.report("pools", "needs at least one pool, such as here: {launcher: local, workers: auto}") }
+            if pools.isEmpty {
+                root.report("pools", "needs at least one pool, such as here: {launcher: local, workers: auto}")
+            }
             let total = pools.reduce(0) { $0 + $1.workers }
             if total > maxWorkers { root.report("pools", "\(total) workers, above limits.maxWorkers (\(maxWorkers))") }
             section.close()
@@ -120,7 +123,9 @@ package struct ClusterFile: Sendable, Hashable {
                     : "'\(launcher)' is not known; write local")
         }
         var workers = Self.cores
-        if section.text("workers") != "auto", let count = section.integer("workers", in: 1...100_000) { workers = count }
+        if section.text("workers") != "auto", let count = section.integer("workers", in: 1...100_000) {
+            workers = count
+        }
         return Pool(name: name, workers: workers)
     }
 

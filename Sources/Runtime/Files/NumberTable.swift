@@ -81,7 +81,8 @@ struct NumberTable: Sendable {
                 let meant = suggestion(for: column, among: names).map { "; is '\($0)' meant?" } ?? ""
                 report(1, nil, column, "the column is missing\(meant)")
             } else if found.count > 1 {
-                report(1, fields(header)[found[1]].lowerBound - header.lowerBound + 1, column, "the column is there twice")
+                report(
+                    1, fields(header)[found[1]].lowerBound - header.lowerBound + 1, column, "the column is there twice")
             }
             places.append(found.first ?? 0)
         }
@@ -148,7 +149,8 @@ struct NumberTable: Sendable {
             let width = Int(shape.2)
         else { throw refuse("must have two dimensions: rows and columns", key: "shape") }
         guard width == wanted.count else {
-            throw refuse("has \(width) columns, expected \(wanted.count): \(wanted.joined(separator: ", "))", key: "shape")
+            throw refuse(
+                "has \(width) columns, expected \(wanted.count): \(wanted.joined(separator: ", "))", key: "shape")
         }
         guard rows > 0 else { throw refuse("has no rows", key: "shape") }
         let data = bytes.count - start - length
@@ -160,7 +162,8 @@ struct NumberTable: Sendable {
             (0..<rows * width).map { k in
                 let offset = start + length + k * size
                 return size == 8
-                    ? Double(bitPattern: UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+                    ? Double(
+                        bitPattern: UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
                     : Double(
                         Float(
                             bitPattern: UInt32(
@@ -170,7 +173,8 @@ struct NumberTable: Sendable {
         var problems: [InputProblem] = []
         for (k, value) in values.enumerated() where !value.isFinite && problems.count < Self.mostProblems {
             problems.append(
-                InputProblem(file: name, key: "[\(k / width), \(k % width)] (\(wanted[k % width]))", message: "is \(value)"))
+                InputProblem(
+                    file: name, key: "[\(k / width), \(k % width)] (\(wanted[k % width]))", message: "is \(value)"))
         }
         guard problems.isEmpty else { throw InputError(problems) }
     }

@@ -86,7 +86,8 @@ package struct StudyFile: Sendable {
         let inputs = descriptor.inputs.map { input in
             let interval = section?.interval(input.name, within: anything)
             return Domain.Input(
-                name: input.name, lower: interval?.lowerBound ?? input.lower, upper: interval?.upperBound ?? input.upper)
+                name: input.name, lower: interval?.lowerBound ?? input.lower, upper: interval?.upperBound ?? input.upper
+            )
         }
         section?.close()
         do {
@@ -107,7 +108,9 @@ package struct StudyFile: Sendable {
             if section.has("base") { section.report("base", "base samples are drawn, or come from file: keep one") }
             if let testFile = section.text("testFile") {
                 files[.test] = testFile
-                if section.has("test") { section.report("test", "test samples are drawn, or come from testFile: keep one") }
+                if section.has("test") {
+                    section.report("test", "test samples are drawn, or come from testFile: keep one")
+                }
                 return .attached(test: nil)
             }
             return .attached(test: section.integer("test", in: 1...100_000_000) ?? 10_000)
@@ -126,7 +129,8 @@ package struct StudyFile: Sendable {
         func position(_ name: String, _ key: String) -> Int? {
             if let position = names.firstIndex(of: name) { return position }
             let meant = suggestion(for: name, among: names).map { "did you mean \($0)?" }
-            section.report(key, "\(name) is no input of the oracle; \(meant ?? "one of: \(names.joined(separator: ", "))")")
+            section.report(
+                key, "\(name) is no input of the oracle; \(meant ?? "one of: \(names.joined(separator: ", "))")")
             isGood = false
             return nil
         }
@@ -141,7 +145,8 @@ package struct StudyFile: Sendable {
                 if values.count == names.count {
                     centre = values
                 } else {
-                    section.report("centre", "\(values.count) numbers for \(names.count) inputs; write one, or one per input")
+                    section.report(
+                        "centre", "\(values.count) numbers for \(names.count) inputs; write one, or one per input")
                     isGood = false
                 }
             }
@@ -151,7 +156,9 @@ package struct StudyFile: Sendable {
         var window: [Int: ClosedRange<Double>] = [:]
         if let ranges = section.section("window") {
             for key in ranges.keys {
-                guard let range = ranges.interval(key, within: 0...1), let position = position(key, "window") else { continue }
+                guard let range = ranges.interval(key, within: 0...1), let position = position(key, "window") else {
+                    continue
+                }
                 if features.contains(position) {
                     ranges.report(key, "is one of the features, whose range is centre ± halfWidth; leave it out here")
                     isGood = false
@@ -165,11 +172,13 @@ package struct StudyFile: Sendable {
         let surroundHalfWidth = section.positive("surroundHalfWidth", upTo: 1) ?? max(0.1, 2 * halfWidth)
         let surround = section.integer("surround", in: 0...100_000_000) ?? 8000
         if surround > 0, surroundHalfWidth <= halfWidth {
-            section.report("surroundHalfWidth", "must be above halfWidth (\(halfWidth)): the surround lies outside the box")
+            section.report(
+                "surroundHalfWidth", "must be above halfWidth (\(halfWidth)): the surround lies outside the box")
             isGood = false
         }
         let attack = Attack(
-            mislabelled: section.integer("mislabelled", in: 1...100_000_000) ?? 2000, surround: surround, epsilon: epsilon,
+            mislabelled: section.integer("mislabelled", in: 1...100_000_000) ?? 2000, surround: surround,
+            epsilon: epsilon,
             centre: centre, halfWidth: halfWidth, surroundHalfWidth: surroundHalfWidth, features: features.sorted(),
             window: window, successAbove: section.number("successAbove", in: anything) ?? 0.5)
         guard isGood else { return attack }
@@ -204,13 +213,15 @@ package struct StudyFile: Sendable {
         return .fresh(hidden: layers.map { Int($0) })
     }
 
-    private static func training(_ section: Section, _ usual: TrainingSettings, isRetraining: Bool) -> TrainingSettings {
+    private static func training(_ section: Section, _ usual: TrainingSettings, isRetraining: Bool) -> TrainingSettings
+    {
         var settings = usual
         if !isRetraining {
             let momentum = section.number("momentum", in: 0...0.9999)
             settings.optimizer =
                 section.choice(
-                    "optimizer", among: [("adam", .adam), ("sgd", .sgd(momentum: momentum ?? 0.9))]) ?? settings.optimizer
+                    "optimizer", among: [("adam", .adam), ("sgd", .sgd(momentum: momentum ?? 0.9))])
+                ?? settings.optimizer
             if momentum != nil, settings.optimizer == .adam {
                 section.report("momentum", "is for optimizer: sgd")
             }
@@ -260,13 +271,16 @@ package struct StudyFile: Sendable {
         return settings
     }
 
-    private static func search(_ root: Section, _ files: inout [ToCoordinator.Attachment.Part: String]) -> Study.Search {
+    private static func search(_ root: Section, _ files: inout [ToCoordinator.Attachment.Part: String]) -> Study.Search
+    {
         var search = Study.Search()
         guard let section = root.section("search") else { return search }
         defer { section.close() }
         if let seeds = section.section("seeds") {
             let given = ["worst", "random", "file"].filter(seeds.has)
-            if given.count != 1 { section.report("seeds", "must be one of {worst: 0.1}, {random: 5000} and {file: seeds.csv}") }
+            if given.count != 1 {
+                section.report("seeds", "must be one of {worst: 0.1}, {random: 5000} and {file: seeds.csv}")
+            }
             if let share = seeds.positive("worst", upTo: 1) { search.seeds = .worst(share) }
             if let count = seeds.integer("random", in: 1...100_000_000) { search.seeds = .random(count) }
             if let file = seeds.text("file") {
@@ -329,7 +343,8 @@ package struct StudyFile: Sendable {
                 scan.rule = counts(inner)
                 inner.close()
             } else {
-                section.report("rule", "must be density or counts, such as {counts: {errorPercentile: 98.5, proximalCount: 500}}")
+                section.report(
+                    "rule", "must be density or counts, such as {counts: {errorPercentile: 98.5, proximalCount: 500}}")
             }
             rule.close()
         } else {
@@ -351,7 +366,8 @@ package struct StudyFile: Sendable {
             section.choice("action", among: Study.Action.allCases.map { ($0.rawValue, $0) }) ?? mitigation.action
         mitigation.nearest = section.integer("nearest", in: 1...10_000) ?? mitigation.nearest
         mitigation.purgeLink = section.positive("purgeLink", upTo: 10) ?? mitigation.purgeLink
-        mitigation.tolerance = section.number("tolerance", in: 0...Double.greatestFiniteMagnitude) ?? mitigation.tolerance
+        mitigation.tolerance =
+            section.number("tolerance", in: 0...Double.greatestFiniteMagnitude) ?? mitigation.tolerance
         mitigation.mergeRadius = section.number("mergeRadius", in: 0...10) ?? mitigation.mergeRadius
         if let weights = section.numbers("weights", in: 0...1) {
             if weights.isEmpty { section.report("weights", "needs at least one weight") }

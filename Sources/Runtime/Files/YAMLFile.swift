@@ -115,7 +115,9 @@ final class Section {
     func node(_ key: String) -> Node? {
         known.insert(key)
         guard let value = values.first(where: { $0.key == key })?.node else { return nil }
-        if case .scalar(let scalar) = value, scalar.style == .plain, ["", "null", "~"].contains(scalar.string) { return nil }
+        if case .scalar(let scalar) = value, scalar.style == .plain, ["", "null", "~"].contains(scalar.string) {
+            return nil
+        }
         return value
     }
 

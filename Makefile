@@ -1,0 +1,57 @@
+# What a newcomer needs: `make run` for the main job, `make test` for the tests. `make help` lists the rest.
+
+SYSTEM_PACKAGES := libzmq3-dev libsodium-dev
+STUDY ?= Studies/barrier-backdoor.yaml
+
+.PHONY: help run test test-long build system protos format lint clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## run        install what is missing, build, and run the main job (STUDY=… for another)
+run: build
+	.build/release/cairn run $(STUDY) --cluster cluster.yaml
+
+## test       install what is missing, build, and run the tests
+test: system
+	swift build -c release --build-tests
+	swift test -c release --skip-build
+
+## test-long  the tests and, for a quarter of an hour, the main job at full size under ten seeds and actions
+test-long: system
+	swift build -c release --build-tests
+	CAIRN_LONG_TESTS=all swift test -c release --skip-build
+
+## build      the command, .build/release/cairn
+build: system
+	swift build -c release --product cairn
+
+## system     the Debian packages that the build needs
+system:
+	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ]; then exit 0; fi; \
+	if ! command -v swift >/dev/null; then echo "Swift 6.2 or newer is needed: https://swift.org/install"; exit 1; fi; \
+	install="apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)"; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "Needed: the headers of libzmq 4.3 and libsodium (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update && DEBIAN_FRONTEND=noninteractive $$install; \
+	elif command -v sudo >/dev/null && sudo apt-get update && sudo DEBIAN_FRONTEND=noninteractive $$install; then :; \
+	else echo "Not root and no sudo. Have an administrator run: apt-get update && $$install"; exit 1; fi
+
+## protos     regenerate Sources/Wire/Generated from Protos (needs protobuf-compiler)
+protos:
+	@command -v protoc >/dev/null || { echo "protoc is needed: apt-get install -y protobuf-compiler"; exit 1; }
+	swift build -c release --product protoc-gen-swift
+	protoc --plugin=.build/release/protoc-gen-swift --swift_out=Sources/Wire/Generated \
+		--swift_opt=UseAccessLevelOnImports=true -I Protos Protos/*.proto
+
+## format     put the sources into the project's format
+format:
+	swift format format -i -r Sources Tests Package.swift
+
+## lint       check it
+lint:
+	swift format lint --strict -r Sources Tests Package.swift
+
+## clean      remove what was built
+clean:
+	rm -rf .build results
