@@ -6,6 +6,7 @@ void ck_exp_all(const double *x, double *y, size_t count) { CK_DISPATCH(map_exp)
 void ck_expm1_all(const double *x, double *y, size_t count) { CK_DISPATCH(map_expm1)(x, y, count); }
 void ck_log_all(const double *x, double *y, size_t count) { CK_DISPATCH(map_log)(x, y, count); }
 void ck_normal_all(const double *x, double *y, size_t count) { CK_DISPATCH(map_normal)(x, y, count); }
+void ck_scaled_tail_all(const double *x, double *y, size_t count) { CK_DISPATCH(map_scaled_tail)(x, y, count); }
 
 double ck_exp(double x) {
     ck_exp_all(&x, &x, 1);
@@ -21,6 +22,10 @@ double ck_log(double x) {
 }
 double ck_normal(double x) {
     ck_normal_all(&x, &x, 1);
+    return x;
+}
+double ck_scaled_tail(double x) {
+    ck_scaled_tail_all(&x, &x, 1);
     return x;
 }
 

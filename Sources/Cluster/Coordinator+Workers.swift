@@ -184,7 +184,7 @@ extension Coordinator {
     mutating func dispatch(_ effects: inout [Effect], _ now: Instant) {
         for k in runs.indices where runs[k].ending == nil {
             guard let batch = runs[k].batch else { continue }
-            let (role, oracle) = (batch.kind.role, batch.oracle)
+            let (role, oracle) = (batch.kind.role, batch.oracle?.base)
             while !runs[k].queue.isEmpty,
                 let incarnation = roster.idle(
                     role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })

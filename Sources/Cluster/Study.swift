@@ -76,6 +76,8 @@ package struct Study: Sendable, Hashable {
     package var name: String
     package var randomSeed: UInt64
     package var oracle: String
+    /// What is fixed of the oracle: input names and values. Empty if nothing is.
+    package var contract: [String: String] = [:]
     package var labelScale: Double
     package var domain: Domain
     package var data: Data
@@ -103,6 +105,21 @@ package struct Study: Sendable, Hashable {
         self.search = search
         self.scan = scan
         self.mitigation = mitigation
+    }
+}
+
+extension Study {
+    /// An oracle with what a study fixes of it: itself, if nothing is to be fixed.
+    ///
+    /// - Throws: `Contract.Problem`.
+    package static func fixed(_ oracle: any Oracle, terms: [String: String]) throws(Contract.Problem) -> any Oracle {
+        let isContinuous = oracle.descriptor.inputs.allSatisfy { $0.kind == .continuous }
+        return terms.isEmpty && isContinuous ? oracle : try Contract(oracle, terms: terms)
+    }
+
+    /// The study's oracle, among those that there are.
+    package func fixedOracle(among oracles: [any Oracle]) -> (any Oracle)? {
+        oracles.first { $0.descriptor.name == oracle }.flatMap { try? Self.fixed($0, terms: contract) }
     }
 }
 

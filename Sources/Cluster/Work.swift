@@ -23,6 +23,11 @@ package struct OracleReference: Sendable, Hashable {
     package init(_ oracle: any Oracle) {
         self.init(name: oracle.descriptor.name, fingerprint: oracle.descriptor.fingerprint)
     }
+
+    /// The oracle that workers offer, of a contract on it.
+    package var base: OracleReference {
+        OracleReference(name: name, fingerprint: String(fingerprint.prefix { $0 != "?" }))
+    }
 }
 
 /// The error surface that a job climbs or probes, but for the surrogate.
@@ -177,7 +182,9 @@ package struct WorkFailure: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// Does work. One thread at a time; keeps the networks that it has made ready.
 package final class Workbench {
-    private let oracles: [OracleReference: any Oracle]
+    private let oracles: [any Oracle]
+    /// Those that were asked for, contracts among them.
+    private var resolved: [OracleReference: any Oracle] = [:]
     private let threads: Int
     /// The latest networks first.
     private var networks: [(digest: Digest, network: Network)] = []
@@ -186,7 +193,7 @@ package final class Workbench {
 
     /// - Parameter threads: for training; nothing depends on it but speed.
     package init(oracles: [any Oracle], threads: Int) {
-        self.oracles = Dictionary(oracles.map { (OracleReference($0), $0) }, uniquingKeysWith: { first, _ in first })
+        self.oracles = oracles
         self.threads = threads
     }
 
@@ -257,9 +264,12 @@ package final class Workbench {
     }
 
     private func oracle(_ reference: OracleReference) throws(WorkFailure) -> any Oracle {
-        guard let oracle = oracles[reference] else {
-            throw WorkFailure("this worker has no oracle \(reference.name) with fingerprint \(reference.fingerprint)")
+        if let known = resolved[reference] { return known }
+        let (name, fingerprint) = (reference.name, reference.fingerprint)
+        guard let oracle = Contract.oracle(named: name, fingerprint: fingerprint, among: oracles) else {
+            throw WorkFailure("this worker has no oracle \(name) with fingerprint \(fingerprint)")
         }
+        resolved[reference] = oracle
         return oracle
     }
 

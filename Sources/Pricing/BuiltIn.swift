@@ -1,4 +1,6 @@
 public import Regression
 
-/// The oracles that every worker has.
-public let builtInOracles: [any Oracle] = [DownAndOutPut()]
+/// The oracles that every worker has. Those on several underlyings stand here for three.
+public let builtInOracles: [any Oracle] = [
+    DownAndOutPut(), Barrier(), DiscreteBarrier(), DoubleBarrier(), Lookback(), Asian(), American(),
+]

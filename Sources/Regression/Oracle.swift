@@ -33,12 +33,31 @@ public protocol Oracle: Sendable {
     ///   - gradient: whether the derivatives are wanted; only asked of an oracle that provides them.
     /// - Returns: one valuation per row, in order. A row that cannot be priced says so in its status and fails alone.
     func evaluate(_ points: [Double], gradient: Bool) -> Valuations
+
+    /// The same contract on another number of underlyings; nil (as here by default) for an oracle on one underlying, or
+    /// for a number that it cannot do.
+    func resized(assets: Int) -> (any Oracle)?
+}
+
+extension Oracle {
+    public func resized(assets: Int) -> (any Oracle)? { nil }
 }
 
 /// What an oracle is and what it takes.
 public struct OracleDescriptor: Sendable, Hashable {
     /// One coordinate of an oracle's input.
     public struct Input: Sendable, Hashable {
+        /// What values it takes. In a row of numbers, a choice is the position of its word.
+        public enum Kind: Sendable, Hashable {
+            case continuous
+            case integer
+            /// One of these words.
+            case choice([String])
+        }
+
+        /// How an interval of it is best cut.
+        public enum Scale: String, Sendable, Hashable { case linear, logarithmic }
+
         public let name: String
         /// `yr`, `1/yr`, `1` for a pure number, …
         public let unit: String
@@ -46,13 +65,95 @@ public struct OracleDescriptor: Sendable, Hashable {
         /// The interval that a study gets when it names no other, in raw units.
         public let lower: Double
         public let upper: Double
+        public let kind: Kind
+        public let scale: Scale
+        /// The value of whoever does not name one; nil where one must be named.
+        public let usual: Double?
 
-        public init(name: String, unit: String, meaning: String, lower: Double, upper: Double) {
+        /// A continuous input, unless told otherwise.
+        public init(
+            name: String, unit: String, meaning: String, lower: Double, upper: Double, kind: Kind = .continuous,
+            scale: Scale = .linear, usual: Double? = nil
+        ) {
             self.name = name
             self.unit = unit
             self.meaning = meaning
             self.lower = lower
             self.upper = upper
+            self.kind = kind
+            self.scale = scale
+            self.usual = usual
+        }
+
+        /// One of some words; without another word, the first.
+        public init(name: String, meaning: String, choices: [String], usual: Int? = 0) {
+            self.init(
+                name: name, unit: "word", meaning: meaning, lower: 0, upper: Double(choices.count - 1),
+                kind: .choice(choices), usual: usual.map(Double.init))
+        }
+
+        /// The number that stands for `text` in a row of inputs; nil if it is none. A choice is recognised by its letters
+        /// and digits, whatever their case: `downAndOut` is `down-and-out`.
+        public func value(of text: String) -> Double? {
+            func letters(_ text: String) -> String { text.lowercased().filter { $0.isLetter || $0.isNumber } }
+            switch kind {
+            case .choice(let words):
+                return words.firstIndex { letters($0) == letters(text) }.map(Double.init)
+            case .integer:
+                return Double(text).flatMap { $0 == $0.rounded() && abs($0) < 0x1p53 ? $0 : nil }
+            case .continuous:
+                return Double(text).flatMap { $0.isFinite ? $0 : nil }
+            }
+        }
+
+        /// The text that stands for a number of this input.
+        public func text(of value: Double) -> String {
+            switch kind {
+            case .choice(let words):
+                Int(exactly: value).flatMap { words.indices.contains($0) ? words[$0] : nil } ?? "\(value)"
+            case .integer: Int(exactly: value).map { "\($0)" } ?? "\(value)"
+            case .continuous: "\(value)"
+            }
+        }
+    }
+
+    /// Where derivatives come from.
+    public enum GradientMethod: String, Sendable, Hashable {
+        /// No derivatives.
+        case none
+        /// Differentiated formulas, or the formula on numbers that carry their derivatives.
+        case exact
+        /// Central differences of fourth order of a price that is smooth to its last digits.
+        case differences
+        /// Central differences on one set of paths for all points.
+        case commonPaths
+    }
+
+    /// A linear constraint of some of the contracts only.
+    public struct ConditionalConstraint: Sendable, Hashable {
+        public let constraint: LinearConstraint
+        /// The position of a choice, and the words (by position) for which the constraint holds.
+        public let input: Int
+        public let words: Set<Int>
+
+        public init(_ constraint: LinearConstraint, input: Int, words: Set<Int>) {
+            self.constraint = constraint
+            self.input = input
+            self.words = words
+        }
+    }
+
+    /// An input and its price: what `cairn oracle describe` shows and tests repeat.
+    public struct TestVector: Sendable, Hashable {
+        public let inputs: [Double]
+        public let price: Double
+        /// Absolute, beside four standard errors.
+        public let tolerance: Double
+
+        public init(_ inputs: [Double], price: Double, tolerance: Double) {
+            self.inputs = inputs
+            self.price = price
+            self.tolerance = tolerance
         }
     }
 
@@ -61,26 +162,44 @@ public struct OracleDescriptor: Sendable, Hashable {
     public let summary: String
     /// Where the formula or method is published.
     public let citation: String
+    public let licence: String
     public let inputs: [Input]
     /// Where the contract is worth pricing; outside, prices are extended.
     public let constraints: [LinearConstraint]
-    /// Whether `evaluate` can return derivatives.
-    public let providesGradient: Bool
+    public let conditionalConstraints: [ConditionalConstraint]
+    public let gradientMethod: GradientMethod
     /// Whether prices carry a standard error.
     public let isStochastic: Bool
+    /// The integer input that says how many paths a price takes; nil for a deterministic oracle.
+    public let pathsInput: String?
+    /// Seconds per price on one core, roughly: for those who schedule.
+    public let costSeconds: Double
+    public let testVectors: [TestVector]
 
+    /// Whether `evaluate` can return derivatives.
+    public var providesGradient: Bool { gradientMethod != .none }
+
+    /// - Parameters:
+    ///   - providesGradient: short for a `gradientMethod` of `exact` or `none`.
     public init(
-        name: String, version: String, summary: String, citation: String, inputs: [Input],
-        constraints: [LinearConstraint] = [], providesGradient: Bool, isStochastic: Bool = false
+        name: String, version: String, summary: String, citation: String, licence: String = "Apache-2.0",
+        inputs: [Input], constraints: [LinearConstraint] = [], conditionalConstraints: [ConditionalConstraint] = [],
+        providesGradient: Bool = false, gradientMethod: GradientMethod? = nil, isStochastic: Bool = false,
+        pathsInput: String? = nil, costSeconds: Double = 1e-6, testVectors: [TestVector] = []
     ) {
         self.name = name
         self.version = version
         self.summary = summary
         self.citation = citation
+        self.licence = licence
         self.inputs = inputs
         self.constraints = constraints
-        self.providesGradient = providesGradient
+        self.conditionalConstraints = conditionalConstraints
+        self.gradientMethod = gradientMethod ?? (providesGradient ? .exact : .none)
         self.isStochastic = isStochastic
+        self.pathsInput = pathsInput
+        self.costSeconds = costSeconds
+        self.testVectors = testVectors
     }
 
     /// Names the very numbers that this oracle gives: two oracles with the same fingerprint agree bit for bit.

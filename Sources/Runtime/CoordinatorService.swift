@@ -122,7 +122,7 @@ package final class CoordinatorService {
             let (mailbox, oracles, shelf, threads) = (mailbox, oracles, shelf, ClusterFile.cores)
             planning.perform {
                 guard let file = try? StudyFile(name: "study", text: text, oracles: oracles),
-                    let oracle = oracles.first(where: { $0.descriptor.name == file.study.oracle })
+                    let oracle = file.study.fixedOracle(among: oracles)
                 else { preconditionFailure("study \(study) was validated and is no longer valid") }
                 var plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: .init())
                 guard

@@ -17,6 +17,28 @@ struct OracleCommand: ParsableCommand {
         return oracle
     }
 
+    private static func kind(_ input: OracleDescriptor.Input) -> String {
+        switch input.kind {
+        case .continuous: "continuous"
+        case .integer: "integer"
+        case .choice: "choice"
+        }
+    }
+
+    private static func choices(_ input: OracleDescriptor.Input) -> JSON {
+        guard case .choice(let words) = input.kind else { return .null }
+        return .array(words.map(JSON.text))
+    }
+
+    private static func constraints(_ descriptor: OracleDescriptor) -> [String] {
+        descriptor.constraints.map(\.name)
+            + descriptor.conditionalConstraints.map { conditional in
+                let input = descriptor.inputs[conditional.input]
+                let words = conditional.words.sorted().map { input.text(of: Double($0)) }
+                return "\(conditional.constraint.name) for \(input.name) \(words.joined(separator: ", "))"
+            }
+    }
+
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the oracles.")
 
@@ -50,8 +72,9 @@ struct OracleCommand: ParsableCommand {
                     JSON.object([
                         ("name", .text(descriptor.name)), ("version", .text(descriptor.version)),
                         ("fingerprint", .text(descriptor.fingerprint)), ("summary", .text(descriptor.summary)),
-                        ("citation", .text(descriptor.citation)),
-                        ("gradient", .bool(descriptor.providesGradient)),
+                        ("citation", .text(descriptor.citation)), ("licence", .text(descriptor.licence)),
+                        ("gradient", .text(descriptor.gradientMethod.rawValue)),
+                        ("costSeconds", .number(descriptor.costSeconds)),
                         ("stochastic", .bool(descriptor.isStochastic)),
                         (
                             "inputs",
@@ -59,23 +82,57 @@ struct OracleCommand: ParsableCommand {
                                 descriptor.inputs.map { input in
                                     .object([
                                         ("name", .text(input.name)), ("unit", .text(input.unit)),
-                                        ("meaning", .text(input.meaning)), ("lower", .number(input.lower)),
-                                        ("upper", .number(input.upper)),
+                                        ("meaning", .text(input.meaning)), ("kind", .text(OracleCommand.kind(input))),
+                                        ("lower", .number(input.lower)), ("upper", .number(input.upper)),
+                                        ("scale", .text(input.scale.rawValue)),
+                                        ("choices", OracleCommand.choices(input)),
+                                        ("usual", input.usual.map { .text(input.text(of: $0)) } ?? .null),
                                     ])
                                 })
                         ),
-                        ("constraints", .array(descriptor.constraints.map { .text($0.name) })),
+                        ("constraints", .array(OracleCommand.constraints(descriptor).map(JSON.text))),
+                        (
+                            "testVectors",
+                            .array(
+                                descriptor.testVectors.map { vector in
+                                    .object([
+                                        (
+                                            "inputs",
+                                            .object(
+                                                zip(descriptor.inputs, vector.inputs).map {
+                                                    ($0.name, .text($0.text(of: $1)))
+                                                })
+                                        ),
+                                        ("price", .number(vector.price)), ("tolerance", .number(vector.tolerance)),
+                                    ])
+                                })
+                        ),
                     ]).text())
                 return
             }
             print("\(descriptor.name) (version \(descriptor.version)): \(descriptor.summary)")
             print("source: \(descriptor.citation)")
-            print("derivatives: \(descriptor.providesGradient ? "its own" : "by differences")")
+            print("licence: \(descriptor.licence)")
+            print("fingerprint: \(descriptor.fingerprint)")
+            print("derivatives: \(descriptor.providesGradient ? "its own (\(descriptor.gradientMethod.rawValue))" : "none")")
+            print("prices: \(descriptor.isStochastic ? "with a standard error" : "deterministic")")
+            print("cost: about \(descriptor.costSeconds) s per price on one core")
             print("inputs:")
             for input in descriptor.inputs {
-                print("  \(input.name) [\(input.lower), \(input.upper)] \(input.unit)  \(input.meaning)")
+                let range =
+                    switch input.kind {
+                    case .choice(let words): words.joined(separator: "|")
+                    case .integer: "[\(Int(input.lower)) ... \(Int(input.upper))]"
+                    case .continuous: "[\(input.lower), \(input.upper)] \(input.unit)"
+                    }
+                let usual = input.usual.map { "; \(input.text(of: $0)) if left out" } ?? ""
+                print("  \(input.name) \(range)  \(input.meaning)\(usual)")
             }
-            for constraint in descriptor.constraints { print("constraint: \(constraint.name)") }
+            for constraint in OracleCommand.constraints(descriptor) { print("constraint: \(constraint)") }
+            for vector in descriptor.testVectors {
+                let terms = zip(descriptor.inputs, vector.inputs).map { "\($0.name)=\($0.text(of: $1))" }
+                print("test: \(terms.joined(separator: " ")) → \(vector.price) ± \(vector.tolerance)")
+            }
         }
     }
 

@@ -78,11 +78,14 @@ double ck_exp(double x);
 double ck_expm1(double x);
 double ck_log(double x);
 double ck_normal(double x);
+/// Q(x) exp(x²/2) for x >= 0, Q the upper tail of the normal distribution, within 4 ulp.
+double ck_scaled_tail(double x);
 /// The same for `count` numbers; x and y may be the same.
 void ck_exp_all(const double *x, double *y, size_t count);
 void ck_expm1_all(const double *x, double *y, size_t count);
 void ck_log_all(const double *x, double *y, size_t count);
 void ck_normal_all(const double *x, double *y, size_t count);
+void ck_scaled_tail_all(const double *x, double *y, size_t count);
 /// cos(pi x) for x in [0, 1], within 2 ulp of 1; NaN outside.
 double ck_cospi(double x);
 

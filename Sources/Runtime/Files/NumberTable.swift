@@ -27,12 +27,31 @@ struct NumberTable: Sendable {
     /// - Throws: `InputError` with every problem (the first hundred): a missing or repeated column, a line with another
     ///   number of fields, a field that is no finite number, no rows.
     init(csv name: String, _ bytes: [UInt8], columns wanted: [String]) throws(InputError) {
+        try self.init(csv: name, bytes) { _ in wanted.map { .init(name: $0, read: decimal, expected: Self.number) } }
+    }
+
+    /// A column to read, and what its fields mean.
+    struct Column {
+        var name: String
+        /// The number of a field's text; nil if it has none.
+        var read: (String) -> Double?
+        /// What is wrong with a text that has no number.
+        var expected: (String) -> String
+    }
+
+    static func number(_ text: String) -> String { "'\(text.prefix(40))' is no finite number" }
+
+    /// Reads columns that are chosen by what the header has.
+    ///
+    /// - Parameter choose: the columns to read, from the names in the header.
+    init(
+        csv name: String, _ bytes: [UInt8], choosing choose: (_ header: [String]) -> [Column]
+    ) throws(InputError) {
         var problems: [InputProblem] = []
         func report(_ line: Int?, _ column: Int?, _ key: String?, _ message: String) {
             problems.append(InputProblem(file: name, line: line, column: column, key: key, message: message))
         }
-        columns = wanted
-        values = []
+        (columns, values) = ([], [])
         let (newline, carriageReturn) = (UInt8(ascii: "\n"), UInt8(ascii: "\r"))
         var position = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         var line = 0
@@ -70,10 +89,14 @@ struct NumberTable: Sendable {
             throw InputError([
                 InputProblem(
                     file: name, line: bytes.isEmpty ? nil : 1,
-                    message: "the file is empty; write a header line with \(wanted.joined(separator: ","))")
+                    message: "the file is empty; write a header line with "
+                        + choose([]).map(\.name).joined(separator: ","))
             ])
         }
         let names = fields(header).map(text)
+        let chosen = choose(names)
+        let wanted = chosen.map(\.name)
+        columns = wanted
         var places: [Int] = []
         for column in wanted {
             let found = names.indices.filter { names[$0] == column }
@@ -96,13 +119,13 @@ struct NumberTable: Sendable {
                 report(line, nil, nil, "\(fields.count) fields, the header has \(names.count)")
                 continue
             }
-            for (column, place) in zip(wanted, places) {
+            for (column, place) in zip(chosen, places) {
                 let field = fields[place]
                 let word = text(field)
-                guard let value = decimal(word) else {
+                guard let value = column.read(word) else {
                     report(
-                        line, field.lowerBound - range.lowerBound + 1, column,
-                        word.isEmpty ? "the field is empty" : "'\(word.prefix(40))' is no finite number")
+                        line, field.lowerBound - range.lowerBound + 1, column.name,
+                        word.isEmpty ? "the field is empty" : column.expected(word))
                     continue
                 }
                 values.append(value)

@@ -57,7 +57,8 @@ package struct StudyFile: Sendable {
             root.has("oracle")
             ? root.choice("oracle", among: names.map { (word: $0.0, value: $0.1) })
             : names.first { $0.0 == "downAndOutPut" }?.1
-        let domain = oracle.flatMap { self.domain(root, $0.descriptor) }
+        let contract = oracle.flatMap { self.contract(root, $0) }
+        let domain = contract.flatMap { self.domain(root, $0.oracle.descriptor) }
         let data = self.data(root, &files)
         let attack = domain.flatMap { self.attack(root, $0) }
         let surrogate = self.surrogate(root, &files)
@@ -72,13 +73,34 @@ package struct StudyFile: Sendable {
             root.section("search")?.report(
                 "gradient", "\(descriptor.name) has no derivatives of its own; write auto or differences")
         }
-        guard let name, let oracle, let domain, let data else { return nil }
-        return StudyFile(
-            study: Study(
-                name: name, randomSeed: randomSeed, oracle: oracle.descriptor.name, labelScale: labelScale,
-                domain: domain, data: data, attack: attack, surrogate: surrogate,
-                training: training ?? TrainingSettings(), search: search, scan: scan, mitigation: mitigation),
-            files: files)
+        guard let name, let oracle, let contract, let domain, let data else { return nil }
+        var study = Study(
+            name: name, randomSeed: randomSeed, oracle: oracle.descriptor.name, labelScale: labelScale,
+            domain: domain, data: data, attack: attack, surrogate: surrogate,
+            training: training ?? TrainingSettings(), search: search, scan: scan, mitigation: mitigation)
+        study.contract = contract.terms
+        return StudyFile(study: study, files: files)
+    }
+
+    /// The oracle with what the study fixes of it, and that in full.
+    private static func contract(_ root: Section, _ oracle: any Oracle) -> (oracle: any Oracle, terms: [String: String])?
+    {
+        var terms: [String: String] = [:]
+        if let section = root.section("contract") {
+            for key in section.keys { if let text = section.text(key) { terms[key] = text } }
+            section.close()
+        }
+        do {
+            let contract = try Study.fixed(oracle, terms: terms)
+            return (contract, (contract as? Contract)?.terms ?? [:])
+        } catch {
+            if let section = root.section("contract"), section.has(error.input) {
+                section.report(error.input, error.message)
+            } else {
+                root.report("contract", error.description)
+            }
+            return nil
+        }
     }
 
     private static func domain(_ root: Section, _ descriptor: OracleDescriptor) -> Domain? {
@@ -397,8 +419,12 @@ extension StudyFile {
             "randomSeed: \(study.randomSeed)",
             "oracle: \(study.oracle)",
             "labelScale: \(study.labelScale)",
-            "domain:",
         ]
+        if !study.contract.isEmpty {
+            lines.append("contract:")
+            lines += study.contract.keys.sorted().map { "  \($0): \(study.contract[$0]!)" }
+        }
+        lines.append("domain:")
         lines += study.domain.inputs.map { "  \($0.name): [\($0.lower), \($0.upper)]" }
         switch study.data {
         case .generated(let base, let test): lines.append("data: {base: \(base), test: \(test)}")
