@@ -70,12 +70,12 @@ package final class CoordinatorService {
     private func receive() {
         for _ in 0..<256 {
             guard let frames = try? router.receive() else { return }
-            guard frames.count == 2, let peer = PeerID(routing: frames[0]) else {
+            guard frames.count == 2 else {
                 complain("a message of \(frames.count) frames")
                 continue
             }
             do {
-                handle(.received(try Codec.decodeToCoordinator(frames[1]), from: peer))
+                handle(.received(try Codec.decodeToCoordinator(frames[1]), from: PeerID(routing: frames[0])))
             } catch {
                 complain("\(error)")
             }
@@ -178,23 +178,5 @@ package final class CoordinatorService {
             logger.warning("message not sent", metadata: ["problem": "\(error)"])
             events.append(.unreachable(peer))
         }
-    }
-}
-
-extension PeerID {
-    /// The routing identity of a ROUTER socket, of at most seven bytes: those that libzmq gives have five.
-    init?(routing bytes: [UInt8]) {
-        guard (1...7).contains(bytes.count) else { return nil }
-        self.init(bytes.reduce(UInt64(bytes.count)) { $0 << 8 | UInt64($1) })
-    }
-
-    var routing: [UInt8] {
-        var bytes: [UInt8] = []
-        var rest = value
-        while rest > 255 {
-            bytes.insert(UInt8(rest & 255), at: 0)
-            rest >>= 8
-        }
-        return bytes
     }
 }

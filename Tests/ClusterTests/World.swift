@@ -407,3 +407,8 @@ final class WorkerBox {
 
     var deadline: Instant? { value.deadline }
 }
+
+extension PeerID {
+    /// The number that the world gave it.
+    fileprivate var value: UInt64 { routing.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+}
