@@ -1,6 +1,6 @@
 # What a newcomer needs: `make run` for the main job, `make test` for the tests. `make help` lists the rest.
 
-SYSTEM_PACKAGES := libzmq3-dev libsodium-dev
+SYSTEM_PACKAGES := libzmq3-dev libsodium-dev libsqlite3-dev
 STUDY ?= Studies/barrier-backdoor.yaml
 
 .PHONY: help run test test-long build system protos format lint clean
@@ -28,11 +28,11 @@ build: system
 
 ## system     the Debian packages that the build needs
 system:
-	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ]; then exit 0; fi; \
+	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ] && [ -e /usr/include/sqlite3.h ]; then exit 0; fi; \
 	if ! command -v swift >/dev/null; then echo "Swift 6.2 or newer is needed: https://swift.org/install"; exit 1; fi; \
 	install="apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)"; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "Needed: the headers of libzmq 4.3 and libsodium (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
+		echo "Needed: the headers of libzmq 4.3, libsodium and SQLite 3.40 (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update && DEBIAN_FRONTEND=noninteractive $$install; \
 	elif command -v sudo >/dev/null && sudo apt-get update && sudo DEBIAN_FRONTEND=noninteractive $$install; then :; \
 	else echo "Not root and no sudo. Have an administrator run: apt-get update && $$install"; exit 1; fi

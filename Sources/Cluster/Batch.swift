@@ -15,11 +15,11 @@ package struct Batch: Sendable {
     package let content: Content
     package let count: Int
     /// Numbers per item in the content's rows.
-    private let width: Int
+    package let dimension: Int
 
     package init(_ content: Content, dimension: Int) {
         self.content = content
-        width = dimension
+        self.dimension = dimension
         switch content {
         case .train(let trainings): count = trainings.count
         case .probe(_, _, _, let maximizers): count = maximizers.count
@@ -48,7 +48,9 @@ package struct Batch: Sendable {
 
     /// The work of some items; a training is always one item.
     package func work(_ items: Range<Int>) -> Work {
-        func rows(_ all: [Double]) -> [Double] { Array(all[items.lowerBound * width..<items.upperBound * width]) }
+        func rows(_ all: [Double]) -> [Double] {
+            Array(all[items.lowerBound * dimension..<items.upperBound * dimension])
+        }
         switch content {
         case .train(let trainings): return .train(trainings[items.lowerBound])
         case .ascend(let surface, let parameters, let stage, let seeds):
@@ -119,6 +121,21 @@ package struct BatchResults: Sendable {
     /// Whether some of these items have no result yet.
     package func isOpen(_ items: Range<Int>) -> Bool {
         items.upperBound <= isDone.count && isDone[items].contains(false)
+    }
+
+    /// Items without a result, as ascending ranges.
+    package var open: [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        var start: Int?
+        for (item, isDone) in isDone.enumerated() {
+            if !isDone, start == nil { start = item }
+            if isDone, let first = start {
+                ranges.append(first..<item)
+                start = nil
+            }
+        }
+        if let first = start { ranges.append(first..<isDone.count) }
+        return ranges
     }
 
     /// Whether a result is one for these items: of the right kind and number.

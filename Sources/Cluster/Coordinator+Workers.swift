@@ -124,6 +124,8 @@ extension Coordinator {
             effects.append(.send(.unknownPeer, to: peer))
         }
         let job = finished.attempt.job
+        // The plan is being made again and has not come there yet: the worker will send it again.
+        if let run = run(job.study), run.ending == nil, job.batch > run.batchNumber { return }
         guard let k = index(job.study), job.batch == runs[k].batchNumber, runs[k].results?.isOpen(job.items) == true
         else {
             // Done already, or not wanted any more.
@@ -164,7 +166,17 @@ extension Coordinator {
         case .success(let result) where runs[k].results?.fits(attempt.job.items, result) == true:
             runs[k].statistics.jobs += 1
             runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
-            decide([.itemsCompleted(attempt.job, result)], &effects, now)
+            let cost = finished.duration.seconds / Double(attempt.job.items.count)
+            learn(cost, k)
+            var facts: [Fact] = [.itemsCompleted(attempt.job, result)]
+            if case .labels(let valuations) = result, cost >= settings.ledgerCost,
+                let batch = runs[k].batch, case .label(let oracle, let points) = batch.content
+            {
+                let dimension = batch.dimension
+                let rows = attempt.job.items.lowerBound * dimension..<attempt.job.items.upperBound * dimension
+                facts.append(.labelsPaid(oracle, points: Array(points[rows]), valuations))
+            }
+            decide(facts, &effects, now)
             progressed(k, &effects, now)
             return
         case .success: failure = WorkFailure("a result that does not fit the job")
@@ -178,6 +190,12 @@ extension Coordinator {
         }
     }
 
+    /// A running average that follows quickly.
+    private mutating func learn(_ cost: Double, _ k: Int) {
+        guard let kind = runs[k].batch?.kind else { return }
+        runs[k].costs[kind] = runs[k].costs[kind].map { 0.5 * ($0 + cost) } ?? cost
+    }
+
     // MARK: Assignments
 
     /// Leases waiting work to idle workers, the oldest study first.
@@ -189,9 +207,7 @@ extension Coordinator {
                 let incarnation = roster.idle(
                     role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
             {
-                guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else {
-                    break
-                }
+                guard let items = runs[k].queue.take(shardSize(k, batch.kind)) else { break }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
                 // A late result may have done it in the meantime, or its holder come back.
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }
@@ -204,16 +220,20 @@ extension Coordinator {
         }
     }
 
-    /// Full shards first, smaller ones (down to an eighth) towards the end, so that all workers finish together.
-    private func shardSize(_ kind: Work.Kind, waiting: Int) -> Int {
+    /// The first shards are small: nobody knows yet what an item costs. Then they are cut to last `secondsPerJob`, and
+    /// smaller towards the end, so that all workers finish together.
+    private func shardSize(_ k: Int, _ kind: Work.Kind) -> Int {
         let most =
             switch kind {
             case .train: 1
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
+        let affordable =
+            runs[k].costs[kind].map { $0 > 0 ? settings.secondsPerJob / $0 : .infinity } ?? Double(settings.firstShard)
         let workers = max(1, roster.count(kind.role))
-        return min(most, max((most + 7) / 8, (waiting + 2 * workers - 1) / (2 * workers)))
+        let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
+        return max(1, min(most, share, affordable < Double(most) ? Int(affordable) : most))
     }
 }
 

@@ -220,16 +220,6 @@ import Testing
         }
     }
 
-    @Test func aCoordinatorThatDiesIsReported() throws {
-        try Cairn.inFolder { folder in
-            let running = try Cairn.start(["run", try Self.slow(folder)], in: folder)
-            #expect(running.waits(for: "search: stage 1"))
-            kill(try #require(running.child("coordinator")), SIGKILL)
-            let result = running.wait()
-            #expect(result.code == 1 && result.err.contains("coordinator ended (signal 9)"), "\(result.err)")
-        }
-    }
-
     @Test func nobodyAtTheAddressIsUnreachable() throws {
         try Cairn.inFolder { folder in
             let result = try Cairn.run(

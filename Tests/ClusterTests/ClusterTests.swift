@@ -181,8 +181,9 @@ import Testing
         var settings = Coordinator.Settings()
         settings.crashLimit = crashLimit
         settings.rowsPerJob = 100
+        settings.firstShard = 100
         let coordinator = CoordinatorBox(settings: settings)
-        _ = coordinator.step(.started(term: 4), at: start)
+        _ = coordinator.step(.started, at: start)
         let study = StudyID(9)
         let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
         _ = coordinator.step(.validated(submission, study, from: PeerID(99)), at: start)
@@ -197,6 +198,7 @@ import Testing
                 name: "downAndOutPut", version: "1", summary: "", citation: "", inputs: [], providesGradient: true),
             attachments: .init())
         _ = coordinator.step(.planned(study, plan, PlanStep(next: .batch(batch), phase: .label)), at: start)
+        _ = coordinator.step(.known(study, batch: 0, []), at: start)
         return (coordinator, study)
     }
 
@@ -215,7 +217,7 @@ import Testing
             Issue.record("no welcome")
             return
         }
-        #expect(welcome.term == 4)
+        #expect(welcome.term == 1)
         let jobs = assignments(effects, to: peer)
         #expect(jobs.count == 3 && jobs.allSatisfy { $0.attempt.number == 1 })
         #expect(Set(jobs.map(\.attempt.job)).count == 3)
@@ -331,7 +333,7 @@ import Testing
 
     @Test func attachmentsAreFetchedInChunksBeforeAStudyIsAccepted() {
         let coordinator = CoordinatorBox(settings: .init())
-        _ = coordinator.step(.started(term: 1), at: start)
+        _ = coordinator.step(.started, at: start)
         let blob = BlobReference(to: [UInt8](repeating: 5, count: 10))
         let submission = ToCoordinator.Submission(
             token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
@@ -358,17 +360,20 @@ import Testing
     @Test func clientsGetTheEventsTheyMissed() {
         let (coordinator, study) = labelling()
         _ = coordinator.step(.received(hello(1), from: peer), at: start)
-        let effects = coordinator.step(.received(.watch(.init(study: study, after: 0)), from: PeerID(60)), at: start)
-        guard case .events(study, let events)? = messages(effects, to: PeerID(60)).first else {
+        let effects = coordinator.step(
+            .received(.watch(.init(study: study, term: 0, after: 0)), from: PeerID(60)), at: start)
+        guard case .events(let list)? = messages(effects, to: PeerID(60)).first else {
             Issue.record("no events")
             return
         }
-        #expect(events.map(\.number) == Array(1...events.count) && !events.isEmpty)
+        #expect(
+            list.study == study && list.events.map(\.number) == Array(1...list.events.count) && !list.events.isEmpty)
         let none = coordinator.step(
-            .received(.watch(.init(study: study, after: events.count)), from: PeerID(60)), at: start)
+            .received(.watch(.init(study: study, term: list.term, after: list.events.count)), from: PeerID(60)),
+            at: start)
         #expect(messages(none, to: PeerID(60)).isEmpty)
         let unknown = coordinator.step(
-            .received(.watch(.init(study: StudyID(1), after: 0)), from: PeerID(60)), at: start)
+            .received(.watch(.init(study: StudyID(1), term: 0, after: 0)), from: PeerID(60)), at: start)
         #expect(messages(unknown, to: PeerID(60)) == [.unknownPeer])
     }
 
@@ -379,7 +384,7 @@ import Testing
         #expect(messages(effects, to: peer) == jobs.map { .cancel($0) })
         #expect(
             messages(effects, to: PeerID(99)).contains { message in
-                if case .events(study, let events) = message, case .ended(.cancelled)? = events.last?.what {
+                if case .events(let list) = message, case .ended(.cancelled)? = list.events.last?.what {
                     true
                 } else {
                     false

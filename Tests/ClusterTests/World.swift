@@ -76,7 +76,7 @@ final class World {
         coordinator = Coordinator(settings: settings)
         self.faults = faults
         dice = RandomStream(seed: seed, purpose: .other)
-        schedule(.zero, .coordinator(.started(term: 1)))
+        schedule(.zero, .coordinator(.started))
         schedule(.zero, .revive(.trainer, "trainer"))
         for k in 0..<workers { schedule(.zero, .revive(.worker, "worker-\(k)")) }
     }
@@ -137,7 +137,7 @@ final class World {
         case .fromCoordinator(let bytes, let peer):
             guard let message = try? Codec.decodeFromCoordinator(bytes) else { return }
             if peer == client {
-                if case .events(_, let list) = message { events += list }
+                if case .events(let list) = message { events += list.events }
                 return
             }
             guard processes[peer] != nil else {
@@ -245,10 +245,10 @@ final class World {
                 let message = FromCoordinator.parameters(
                     .init(study: id, version: version, blob: blob, bytes: blobs[blob.digest]!))
                 schedule(latency(), .published(Codec.encode(message)))
-            case .begin(let id, _, let attachments):
+            case .begin(let id, let submission):
                 let oracle = builtInOracles.first { $0.descriptor.name == study.oracle }!
                 var content = StudyAttachments()
-                for attachment in attachments {
+                for attachment in submission.attachments {
                     let samples = Samples(encoded: blobs[attachment.blob.digest]!)
                     switch attachment.part {
                     case .training: content.training = samples
@@ -267,6 +267,9 @@ final class World {
                 let step = plan.next(results, threads: 1)
                 if case .failed(let reason) = step.next { failure = reason }
                 schedule(.milliseconds(1), .coordinator(.planned(id, plan, step)))
+            case .lookUp(let id, let batch, _, _, _):
+                schedule(.milliseconds(1), .coordinator(.known(id, batch: batch, [])))
+            case .forget(let digests): for digest in digests { blobs[digest] = nil }
             case .write(_, let outcome, let statistics):
                 self.outcome = outcome
                 self.statistics = statistics

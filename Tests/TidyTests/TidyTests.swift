@@ -46,7 +46,8 @@ import Testing
 
     /// Libraries of others, and the targets that may use them.
     private static let libraries: [String: Set<String>] = [
-        "SwiftProtobuf": ["Wire"], "Yams": ["Runtime"], "Logging": ["Runtime", "cairn"], "ArgumentParser": ["cairn"],
+        "SwiftProtobuf": ["Wire"], "GRDB": ["Runtime"], "Yams": ["Runtime"], "Logging": ["Runtime", "cairn"],
+        "ArgumentParser": ["cairn"],
         "FoundationEssentials": ["Regression", "Wire", "Runtime", "cairn"], "Foundation": ["Wire"],
         "Glibc": ["Runtime", "cairn"], "Synchronization": ["Runtime"],
     ]

@@ -74,7 +74,7 @@ private enum Sample {
                 .init(
                     token: 5, study: "study: x",
                     attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
-            .watch(.init(study: StudyID(6), after: 12)),
+            .watch(.init(study: StudyID(6), term: 2, after: 12)),
             .cancelStudy(StudyID(6)),
             .finished(
                 .init(
@@ -103,7 +103,9 @@ private enum Sample {
             .want(.init(blob: blob, offset: 0)), .blob(.init(blob: blob, offset: 0, bytes: [])),
             .accepted(.init(token: 1, study: StudyID(2))), .rejected(.init(token: 1, problems: ["a", "b"])),
             .events(
-                StudyID(1), events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) }),
+                .init(
+                    study: StudyID(1), term: 2,
+                    events: events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) })),
         ] + works.map { .assign(.init(attempt: attempt, work: $0)) }
 }
 
@@ -225,7 +227,7 @@ private enum Sample {
                         processID: 1, credit: 1, oracles: [], numerics: "", held: []))))
         #expect(refused(.welcome(.init(term: 1, heartbeat: .zero, publisher: ""))))
         let path = StudyEvent.What.ended(.done(files: [.init(name: "../x", blob: Sample.blob)], incomplete: false))
-        #expect(refused(.events(StudyID(1), [.init(number: 1, at: .zero, what: path)])))
+        #expect(refused(.events(.init(study: StudyID(1), term: 1, events: [.init(number: 1, at: .zero, what: path)]))))
         let repeated = ToCoordinator.Attachment(part: .test, blob: Sample.blob)
         #expect(refused(.submit(.init(token: 1, study: "", attachments: [repeated, repeated]))))
     }

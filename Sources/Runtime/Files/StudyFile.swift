@@ -511,7 +511,4 @@ extension StudyFile {
     private func list(_ numbers: [Double]) -> String { "[\(numbers.map { "\($0)" }.joined(separator: ", "))]" }
 
     /// A file's name as a quoted scalar.
-    private func yaml(_ text: String?) -> String {
-        "\"" + (text ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
-    }
 }
