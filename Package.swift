@@ -61,6 +61,8 @@ let package = Package(
         .testTarget(
             name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
         .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
+        .testTarget(
+            name: "RuntimeTests", dependencies: ["Cluster", "Regression", "Runtime"], swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),
     ],
