@@ -31,6 +31,7 @@ let package = Package(
             name: "Wire",
             dependencies: ["Cluster", "Regression", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             swiftSettings: settings),
+        .target(name: "Simulation", dependencies: ["Cluster", "Regression", "Wire"], swiftSettings: settings),
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
         .target(
@@ -43,7 +44,7 @@ let package = Package(
         .executableTarget(
             name: "cairn",
             dependencies: [
-                "Cluster", "Pricing", "Regression", "Runtime",
+                "Cluster", "Pricing", "Regression", "Runtime", "Simulation",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -58,6 +59,7 @@ let package = Package(
             name: "ClusterTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
         .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),
