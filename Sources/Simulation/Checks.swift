@@ -241,7 +241,8 @@ struct Checks {
             case .jobAbandoned(let job, let reason) where !isFinal(reason):
                 // Of a search whose time is over, only what was not done yet.
                 let open = job.items.filter { closed[job.batch]?.contains($0) != true }
-                losses[job.batch, default: []].append(.init(items: job.items, reason: reason))
+                losses[job.batch, default: ([], [])].reasons.append(.init(items: job.items, reason: reason))
+                losses[job.batch]!.items.formUnion(open)
                 closed[job.batch, default: []].formUnion(open)
             default: break
             }

@@ -21,8 +21,8 @@ final class Laboratory {
         var step: PlanStep
     }
 
-    /// Items that got no result, in the order in which they were given up, per batch.
-    typealias Losses = [Int: [BatchResults.Abandoned]]
+    /// What was given up, per batch: why, in the order in which it was decided, and the items that had no result then.
+    typealias Losses = [Int: (reasons: [BatchResults.Abandoned], items: Set<Int>)]
 
     let bench = Workbench(oracles: SimulatedStudy.oracles, threads: 1)
     private var studies: [Int: SimulatedStudy] = [:]
@@ -118,8 +118,8 @@ final class Laboratory {
             for bytes in place.step.blobs { blobs[Digest(of: bytes)] = bytes }
             guard case .batch(let batch) = place.step.next else { return ending(of: place.step)! }
             var results = BatchResults(for: batch, dimension: study(index).study.domain.dimension)
-            let lost = losses[number] ?? []
-            for items in rest(of: batch, without: lost.map(\.items)) {
+            let lost = losses[number] ?? ([], [])
+            for items in rest(of: batch, without: lost.items) {
                 let (outcome, produced) = perform(batch.work(items), blob: { blobs[$0] })
                 for bytes in produced { blobs[Digest(of: bytes)] = bytes }
                 switch outcome {
@@ -127,18 +127,18 @@ final class Laboratory {
                 case .failure(let failure): results.abandon(items, reason: failure.description)
                 }
             }
-            for loss in lost { results.abandon(loss.items, reason: loss.reason) }
+            for loss in lost.reasons { results.abandon(loss.items, reason: loss.reason) }
             place = advance(place.key, place.plan, results)
             number += 1
         }
     }
 
     /// The items of a batch that are left, in runs; trainings one by one.
-    private func rest(of batch: Batch, without lost: [Range<Int>]) -> [Range<Int>] {
+    private func rest(of batch: Batch, without lost: Set<Int>) -> [Range<Int>] {
         var runs: [Range<Int>] = []
         var start: Int?
         for item in 0...batch.count {
-            let isIn = item < batch.count && !lost.contains { $0.contains(item) }
+            let isIn = item < batch.count && !lost.contains(item)
             if !isIn || batch.kind == .train, let first = start {
                 runs.append(first..<item)
                 start = nil

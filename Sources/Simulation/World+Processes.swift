@@ -39,6 +39,8 @@ extension World {
         let incarnation = Incarnation(chances.next())
         let id = nextProcess
         nextProcess += 1
+        // Every life has a name of its own, so that blame can be told apart.
+        let name = "\(name.prefix { $0 != "." }).\(id)"
         var settings = Worker.Settings(
             incarnation: incarnation, role: role, name: name, processID: Int32(id),
             oracles: role == .worker ? SimulatedStudy.oracles.map { OracleReference($0) } : [], numerics: "simulated")

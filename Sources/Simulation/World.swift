@@ -119,7 +119,8 @@ final class World {
     /// Whether clients may get messages that were meant for others, or for another time.
     var isPastOfOthers: Bool { faults.replay > 0 || faults.forge > 0 }
 
-    var faultsAct: Bool { now < seconds(faults.lasting) }
+    /// Until their time is over, or until everybody has an answer.
+    var faultsAct: Bool { restSince == nil && now < seconds(faults.lasting) }
 
     func enter(_ what: Happening, after delay: Int64) { agenda.enter(what, at: now + max(0, delay)) }
 
@@ -142,8 +143,10 @@ final class World {
             }
             handle(next.what)
             if checks.divergence != nil { return }
-            if clients.allSatisfy(\.isDone), !faultsAct {
-                if restSince == nil { rest() } else if now > restSince! + restTime { return finish() }
+            if restSince == nil {
+                if clients.allSatisfy(\.isDone) { rest() }
+            } else if now > restSince! + restTime {
+                return finish()
             }
         }
         checks.diverge(.noEnd, "nothing happens any more, and \(clients.filter { !$0.isDone }.map(\.words))")
@@ -151,13 +154,18 @@ final class World {
 
     private var restSince: Int64?
 
-    /// Long enough for results to be sent again and for leases to be given up.
-    private var restTime: Int64 { seconds(3 * schedule.longestJob + 8) + 3 * schedule.settings.heartbeat.nanoseconds }
+    /// Long enough for what runs to end, and for results to be sent again.
+    private var restTime: Int64 { seconds(4 * schedule.longestJob + 6) + 3 * schedule.settings.heartbeat.nanoseconds }
 
     /// Nobody wants anything any more: workers must find that out.
     private func rest() {
         restSince = now
-        for process in processes.values { process.lastHeld = [] }
+        cutToCoordinator = [:]
+        cutFromCoordinator = [:]
+        for process in processes.values {
+            process.lastHeld = []
+            process.frozenUntil = min(process.frozenUntil, now)
+        }
     }
 
     private func finish() {
