@@ -91,14 +91,19 @@ extension Coordinator {
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
             runs[k].results?.isOpen(attempt.job.items) == true
         else { return }
-        if let cause { decide([.attemptLost(attempt, cause: cause)], &effects, now) }
+        // Lost, held again by a worker that came back, and lost again, it counts once.
+        if let cause, runs[k].tries[attempt.job]?.lost.contains(attempt.number) != true {
+            decide([.attemptLost(attempt, cause: cause)], &effects, now)
+        }
         let losses = runs[k].tries[attempt.job]?.losses ?? []
         if losses.count >= settings.crashLimit {
             abandon(
                 attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
                 now)
         } else if !roster.isHeld(attempt.job) {
-            runs[k].tries[attempt.job, default: .init()].number = attempt.number
+            // A later attempt may have been lost before this one: numbers are never used again.
+            runs[k].tries[attempt.job, default: .init()].number = max(
+                attempt.number, runs[k].tries[attempt.job]?.number ?? 0)
             runs[k].queue.giveBack(attempt.job.items)
             runs[k].statistics.reassigned += 1
             tell(k, .reassigned("\(attempt): \(cause ?? "not started")"), &effects, now)

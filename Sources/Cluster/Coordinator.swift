@@ -141,6 +141,7 @@ package struct Coordinator: Sendable {
                 guard attempt.job.batch == run.batchNumber else { return }
                 run.tries[attempt.job, default: .init()].number = max(
                     attempt.number, run.tries[attempt.job]?.number ?? 0)
+                guard run.tries[attempt.job]!.lost.insert(attempt.number).inserted else { return }
                 run.tries[attempt.job]!.losses.append(cause)
             }
         case .jobAbandoned(let job, let reason):

@@ -62,6 +62,8 @@ struct StudyRun: Sendable {
         var number = 0
         /// Causes of the attempts that count against the job.
         var losses: [String] = []
+        /// Their numbers: none counts twice.
+        var lost: Set<Int> = []
     }
 
     init(id: StudyID, token: UInt64, text: String, attachments: [ToCoordinator.Attachment], accepted: Instant) {

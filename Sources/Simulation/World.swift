@@ -9,7 +9,8 @@ internal import Regression
 internal import Wire
 
 final class World {
-    enum Happening {
+    /// Indirect: the agenda moves its entries around, and plans are large.
+    indirect enum Happening {
         case coordinator(Coordinator.Event, life: Int)
         case toCoordinator([UInt8], from: PeerID, isGenuine: Bool)
         case toPeer([UInt8], PeerID, isGenuine: Bool)
