@@ -177,7 +177,7 @@ package struct Coordinator: Sendable {
         case .hello(let hello): greet(hello, peer, &effects, now)
         case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
         case .finished(let finished): self.finished(finished, peer, &effects, now)
-        case .progress(let progress): progressReceived(progress, &effects, now)
+        case .progress(let progress): progressReceived(progress, peer, &effects, now)
         case .goodbye(let incarnation):
             guard roster.incarnation(of: peer) == incarnation else { return }
             lose(incarnation, cause: "left", isPlanned: true, &effects, now)
@@ -228,10 +228,6 @@ package struct Coordinator: Sendable {
         for member in roster.all {
             for lease in member.held {
                 leased.insert(lease.attempt.job)
-                guard let run = run(lease.attempt.job.study) else { continue }
-                precondition(
-                    lease.attempt.job.batch <= run.batchNumber, "\(lease.attempt) is of a batch that is not planned yet"
-                )
             }
         }
         for run in runs where run.ending == nil {
