@@ -161,7 +161,8 @@ struct Checks {
 
     mutating func holds(_ held: [Attempt], _ process: Process) {
         process.lastHeld = held
-        let credit = schedule.slots + schedule.prefetch
+        // A liar may have promised more in its name.
+        let credit = schedule.slots + schedule.prefetch + (schedule.faults.forge > 0 ? 100 : 0)
         // Beyond its credit it holds what the coordinator has given up on, for a while.
         if held.count > 4 * credit + 8 { diverge(.bounds, "\(process.name) holds \(held.count) attempts", held.last?.job) }
     }

@@ -197,6 +197,8 @@ package struct Schedule: Sendable {
         settings.heartbeat = pick([.milliseconds(200), .milliseconds(500), .seconds(2)])
         settings.lost = settings.heartbeat * pick([3, 5])
         settings.crashLimit = pick([1, 2, 3, 3, 1000, 1000, 1000])
+        // An item that always kills must be given up some time.
+        if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
         settings.shardSize = pick([1, 3, 8, 64, 10_000])
         settings.rowsPerJob = pick([16, 64, 10_000])
         settings.publisher = "publisher"

@@ -160,13 +160,10 @@ final class World {
 
     /// Nobody wants anything any more: workers must find that out.
     private func rest() {
-        restSince = now
+        restSince = max(now, processes.values.map(\.frozenUntil).max() ?? now)
         cutToCoordinator = [:]
         cutFromCoordinator = [:]
-        for process in processes.values {
-            process.lastHeld = []
-            process.frozenUntil = min(process.frozenUntil, now)
-        }
+        for process in processes.values { process.lastHeld = [] }
     }
 
     private func finish() {
