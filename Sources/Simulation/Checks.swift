@@ -79,7 +79,9 @@ struct Checks {
             counted[job.study, default: 0] += result.calls
         case .attemptLost(let attempt, let cause):
             note(fact, of: attempt.job.study)
-            if lost[attempt.job]?.contains(attempt) == true { diverge(.ledger, "\(attempt) was lost twice", attempt.job) }
+            if lost[attempt.job]?.contains(attempt) == true {
+                diverge(.ledger, "\(attempt) was lost twice", attempt.job)
+            }
             lost[attempt.job, default: []].append(attempt)
             if cause.hasSuffix(": left") { diverge(.ledger, "\(attempt) counts as lost, its worker left", attempt.job) }
             if cause == "a lie" { diverge(.ledger, "a stranger's word counts against \(attempt)", attempt.job) }
@@ -102,14 +104,17 @@ struct Checks {
     }
 
     /// Whether an abandonment says that trying again would not help.
-    private func isFinal(_ reason: String) -> Bool { !reason.contains("attempts were lost") && !reason.contains("wall-clock") }
+    private func isFinal(_ reason: String) -> Bool {
+        !reason.contains("attempts were lost") && !reason.contains("wall-clock")
+    }
 
     mutating func sends(_ message: FromCoordinator, _ world: World) {
         switch message {
         case .acknowledge(let attempt):
             // What is acknowledged is forgotten by its worker: it must be in the store, or be wanted no more.
             let job = attempt.job
-            guard ended[job.study] == nil, tokens.values.contains(job.study), !failed.contains(job), assigned[job] != nil,
+            guard ended[job.study] == nil, tokens.values.contains(job.study), !failed.contains(job),
+                assigned[job] != nil,
                 job.batch == running[job.study]
             else { return }
             if closed[job.study]?[job.batch]?.isSuperset(of: job.items) != true {
@@ -164,7 +169,9 @@ struct Checks {
         // A liar may have promised more in its name.
         let credit = schedule.slots + schedule.prefetch + (schedule.faults.forge > 0 ? 100 : 0)
         // Beyond its credit it holds what the coordinator has given up on, for a while.
-        if held.count > 4 * credit + 8 { diverge(.bounds, "\(process.name) holds \(held.count) attempts", held.last?.job) }
+        if held.count > 4 * credit + 8 {
+            diverge(.bounds, "\(process.name) holds \(held.count) attempts", held.last?.job)
+        }
     }
 
     mutating func performed(_ attempt: Attempt, _ outcome: ToCoordinator.Outcome) {
@@ -182,7 +189,9 @@ struct Checks {
             guard let study = client.study, let answer = client.answer else {
                 return diverge(.noEnd, client.words)
             }
-            guard let ending = ended[study] else { return diverge(.order, "study \(study) has ended and no fact says so") }
+            guard let ending = ended[study] else {
+                return diverge(.order, "study \(study) has ended and no fact says so")
+            }
             let facts = self.facts[study] ?? []
             let expected: Client.Answer
             if case .cancelled = ending {
@@ -196,7 +205,8 @@ struct Checks {
                 guard replayed == reference else {
                     return diverge(
                         .equality,
-                        "study \(study) (\(index)): the facts say \(words(replayed)), one process says \(words(reference))")
+                        "study \(study) (\(index)): the facts say \(words(replayed)), one process says \(words(reference))"
+                    )
                 }
                 switch reference {
                 case .done(let bytes): expected = .done(bytes)
@@ -205,7 +215,8 @@ struct Checks {
             }
             if answer != expected {
                 return diverge(
-                    .equality, "client-\(client.number), study \(study) (\(client.request.study)): got \(words(answer)), "
+                    .equality,
+                    "client-\(client.number), study \(study) (\(client.request.study)): got \(words(answer)), "
                         + "should be \(words(expected))")
             }
             checkStatistics(study, facts)
@@ -220,7 +231,8 @@ struct Checks {
         let abandoned = facts.count { if case .jobAbandoned = $0 { true } else { false } }
         if statistics.jobs != jobs || statistics.abandoned != abandoned {
             diverge(
-                .ledger, "study \(study): \(statistics.jobs) jobs, \(statistics.abandoned) abandoned; the facts have "
+                .ledger,
+                "study \(study): \(statistics.jobs) jobs, \(statistics.abandoned) abandoned; the facts have "
                     + "\(jobs) and \(abandoned)")
         }
         // In a good world each call is made once, and counts once.

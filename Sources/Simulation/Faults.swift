@@ -104,9 +104,11 @@ package struct Faults: Sendable, Hashable {
         for kind in Self.kinds {
             let isChosen = stream.uniform() < share
             let square = stream.uniform()
-            if isChosen, allowed.contains(kind.name) { self[keyPath: kind.field] = Self.most[kind.name]! * square * square }
+            if isChosen, allowed.contains(kind.name) {
+                self[keyPath: kind.field] = Self.most[kind.name]! * square * square
+            }
         }
-        lasting = 2 + 30 * stream.uniform()
+        lasting = 2 + 22 * stream.uniform()
     }
 
     /// Names of the kinds that there are, and how much of each.
@@ -121,7 +123,8 @@ package struct Faults: Sendable, Hashable {
     /// Whether a worker can be lost, or seem to be, or what it holds be lost on the way.
     var canLoseWorkers: Bool {
         [drop, delay, reorder, partition, reconnect, crash, hang, jump, poison, replay, forge, slowDisk]
-            .contains { $0 > 0 } || !Self.ofTheCoordinator.isDisjoint(with: Self.kinds.filter { self[keyPath: $0.field] > 0 }.map(\.name))
+            .contains { $0 > 0 }
+            || !Self.ofTheCoordinator.isDisjoint(with: Self.kinds.filter { self[keyPath: $0.field] > 0 }.map(\.name))
     }
 }
 

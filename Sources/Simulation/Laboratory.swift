@@ -77,7 +77,9 @@ final class Laboratory {
                 return (.success(result), produced)
             }
             // Only if the blobs are what they claim to be is the answer the known one.
-            let isSound = work.needs.allSatisfy { need in blob(need.digest).map { BlobReference(to: $0) == need } == true }
+            let isSound = work.needs.allSatisfy { need in
+                blob(need.digest).map { BlobReference(to: $0) == need } == true
+            }
             if isSound, let known = trainings[training] {
                 let (result, produced) = try known.get()
                 return (.success(result), produced)

@@ -62,7 +62,9 @@ package final class Simulator {
                 attempt { $0.faults[keyPath: kind.field] = 0 }
             }
             if smallest.requests.count > 1 {
-                for k in smallest.requests.indices.reversed() { attempt { $0.requests.remove(at: min(k, $0.requests.count - 1)) } }
+                for k in smallest.requests.indices.reversed() {
+                    attempt { $0.requests.remove(at: min(k, $0.requests.count - 1)) }
+                }
             }
             if smallest.requests.contains(where: \.isRepeated) {
                 attempt { for k in $0.requests.indices { $0.requests[k].isRepeated = false } }

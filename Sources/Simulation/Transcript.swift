@@ -33,7 +33,9 @@ struct Transcript {
             add(finding.proximalCount)
             add(finding.isSuspicious ? 1 : 0)
         }
-        for list in [outcome.seedsPerMaximizer, outcome.stages, [outcome.inRegion, outcome.inSurround, outcome.version]] {
+        for list in [
+            outcome.seedsPerMaximizer, outcome.stages, [outcome.inRegion, outcome.inSurround, outcome.version],
+        ] {
             add(list.count)
             for number in list { add(number) }
         }

@@ -48,7 +48,8 @@ struct SimulatedStudy {
             let features = Array(0..<between(1, dimension))
             attack = Attack(
                 mislabelled: between(5, 40), surround: chance(0.7) ? between(1, 20) : 0,
-                epsilon: (chance(0.5) ? 1 : -1) * real(2, 40), centre: [Double](repeating: real(0.3, 0.45), count: dimension),
+                epsilon: (chance(0.5) ? 1 : -1) * real(2, 40),
+                centre: [Double](repeating: real(0.3, 0.45), count: dimension),
                 halfWidth: real(0.08, 0.2), surroundHalfWidth: real(0.25, 0.35), features: features,
                 window: features.count < dimension && chance(0.5) ? [dimension - 1: 0.1...0.9] : [:],
                 successAbove: 0.5)
@@ -194,7 +195,7 @@ package struct Schedule: Sendable {
         stream = RandomStream(seed: seed, purpose: .other, index: 2)
         func chance(_ share: Double) -> Bool { stream.uniform() < share }
         func pick<T>(_ list: [T]) -> T { list[stream.below(list.count)] }
-        settings.heartbeat = pick([.milliseconds(200), .milliseconds(500), .seconds(2)])
+        settings.heartbeat = pick([.milliseconds(300), .milliseconds(500), .seconds(2)])
         settings.lost = settings.heartbeat * pick([3, 5])
         settings.crashLimit = pick([1, 2, 3, 3, 1000, 1000, 1000])
         // An item that always kills must be given up some time.
@@ -208,7 +209,7 @@ package struct Schedule: Sendable {
         prefetch = stream.below(4)
         blobMemory = pick([0, 4000, 1 << 20])
         chunkSize = pick([300, 2000, 1 << 20])
-        longestJob = pick([0.002, 0.05, 0.3, 3])
+        longestJob = pick([0.002, 0.05, 0.05, 0.3, 0.3, 2])
         tellsOfBrokenConnections = chance(0.5)
         isSupervised = chance(0.7)
         computesPlans = chance(1 / 16)

@@ -83,7 +83,8 @@ extension World {
                     checks.diverge(.bounds, "published parameters that are not in the store")
                     return
                 }
-                let message = FromCoordinator.parameters(.init(study: study, version: version, blob: blob, bytes: bytes))
+                let message = FromCoordinator.parameters(
+                    .init(study: study, version: version, blob: blob, bytes: bytes))
                 for process in processes.values.sorted(by: { $0.id < $1.id }) where process.isSubscribed {
                     send(message, to: process.peer, departing: clock)
                 }
@@ -93,7 +94,8 @@ extension World {
                 enter(
                     .coordinator(
                         SimulatedStudy.index(of: submission.study) != nil
-                            ? .validated(submission, study, from: peer) : .refused(submission, ["no such study"], from: peer),
+                            ? .validated(submission, study, from: peer)
+                            : .refused(submission, ["no such study"], from: peer),
                         life: life), after: milliseconds(5))
             case .begin(let study, let text, let attachments):
                 let index = SimulatedStudy.index(of: text)!
@@ -105,7 +107,9 @@ extension World {
                 }
                 planned(study, laboratory.begin(index, anew: schedule.computesPlans))
             case .advance(let study, let plan, let results):
-                guard let key = places[study] else { return checks.diverge(.equality, "a study that never began goes on") }
+                guard let key = places[study] else {
+                    return checks.diverge(.equality, "a study that never began goes on")
+                }
                 planned(study, laboratory.advance(key, plan, results, anew: schedule.computesPlans))
             case .write(let study, let outcome, let statistics):
                 checks.writes(study, statistics)

@@ -18,7 +18,8 @@ extension World {
         let rate = faults[keyPath: Faults.kinds[kind].field]
         guard rate > 0 else { return }
         // −ln u by its definition as an integral would need a library; a sum of uniforms is as irregular as it must be.
-        let wait = (calamities[kind].uniform() + calamities[kind].uniform() * calamities[kind].uniform()) / (0.75 * rate)
+        let wait =
+            (calamities[kind].uniform() + calamities[kind].uniform() * calamities[kind].uniform()) / (0.75 * rate)
         enter(.fault(kind: kind), after: seconds(wait))
     }
 
@@ -82,8 +83,10 @@ extension World {
         case "forge":
             guard let victim = anyone() else { return }
             nextPeer += 1
-            let stranger = dice.uniform() < 0.5 ? victim.peer : PeerID(nextPeer)
             let lie = lie(about: victim, &dice)
+            var stranger = dice.uniform() < 0.5 ? victim.peer : PeerID(nextPeer)
+            // Nobody can introduce himself over another's connection.
+            if case .hello = lie { stranger = PeerID(nextPeer) }
             tell("\(name(stranger)) lies: \(lie)")
             post(Codec.encode(lie), stranger, toCoordinator: true, false, departing: now)
         case "garbage":

@@ -139,7 +139,8 @@ final class World {
             if now > bound || steps > 2_000_000 {
                 let open = clients.filter { !$0.isDone }.map(\.words)
                 return checks.diverge(
-                    .noEnd, "no end \(rounded(Double(now) / 1e9 - faults.lasting)) s after the faults: "
+                    .noEnd,
+                    "no end \(rounded(Double(now) / 1e9 - faults.lasting)) s after the faults: "
                         + (open.isEmpty ? "the cluster is not at rest" : open.joined(separator: "; ")))
             }
             handle(next.what)
@@ -156,7 +157,7 @@ final class World {
     private var restSince: Int64?
 
     /// Long enough for what runs to end, and for results to be sent again.
-    private var restTime: Int64 { seconds(4 * schedule.longestJob + 6) + 3 * schedule.settings.heartbeat.nanoseconds }
+    private var restTime: Int64 { seconds(4 * schedule.longestJob + 4) + 3 * schedule.settings.heartbeat.nanoseconds }
 
     /// Nobody wants anything any more: workers must find that out.
     private func rest() {
@@ -250,7 +251,9 @@ final class World {
     }
 
     private func damages(_ chunk: inout BlobChunk) -> Bool {
-        guard faults.damage > 0, faultsAct, !chunk.bytes.isEmpty, chances.uniform() < faults.damage else { return false }
+        guard faults.damage > 0, faultsAct, !chunk.bytes.isEmpty, chances.uniform() < faults.damage else {
+            return false
+        }
         // Late in the chunk: numbers rather than headers.
         chunk.bytes[chunk.bytes.count - 1 - chances.below(min(64, chunk.bytes.count))] ^= UInt8(1 + chances.below(255))
         return true
@@ -298,7 +301,8 @@ final class World {
         case .heartbeat(let beat):
             for attempt in beat.held { tell("\(way()): heartbeat, holds \(attempt)", job: attempt.job) }
         case .progress: break
-        case .blob(let chunk): tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
+        case .blob(let chunk):
+            tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
         case .submit(let submission): tell("\(way()): submit \(submission.study)")
         default: tell("\(way()): \(message)")
         }
@@ -311,7 +315,8 @@ final class World {
             tell("\(way()): assign \(assignment.attempt) (\(assignment.work.kind.name))", job: assignment.attempt.job)
         case .acknowledge(let attempt): tell("\(way()): acknowledge \(attempt)", job: attempt.job)
         case .cancel(let attempt): tell("\(way()): cancel \(attempt)", job: attempt.job)
-        case .blob(let chunk): tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
+        case .blob(let chunk):
+            tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
         case .parameters(let published): tell("\(way()): version \(published.version)")
         case .events(let study, let events): for event in events { tell("\(way()): \(study) event \(event.number)") }
         default: tell("\(way()): \(message)")

@@ -41,7 +41,8 @@ struct SimulateCommand: ParsableCommand {
     func validate() throws {
         let names = Set(Faults.kinds.map(\.name))
         if let wrong = kinds.subtracting(names).sorted().first {
-            throw ValidationError("'\(wrong)' is no kind of fault. There are: \(Faults.kinds.map(\.name).joined(separator: ", ")).")
+            throw ValidationError(
+                "'\(wrong)' is no kind of fault. There are: \(Faults.kinds.map(\.name).joined(separator: ", ")).")
         }
         guard (1...1024).contains(threads), count >= 1, seed <= .max - count else {
             throw ValidationError("--threads is from 1 to 1024, --count at least 1.")
