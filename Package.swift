@@ -66,3 +66,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// `make fuzz` builds everything for libFuzzer, in a folder of its own.
+if Context.environment["CAIRN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "Fuzz", dependencies: ["Cluster", "Pricing", "Regression", "Runtime", "Wire"], path: "Fuzz",
+            exclude: ["Corpora"], swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
+}
