@@ -33,6 +33,12 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Take a guard away, which must be found.", visibility: .hidden))
     var canary: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Instead: one study of so many jobs in a good world, and the memory that it takes on the way.",
+            valueName: "jobs"))
+    var endurance: Int?
+
     @Flag(help: "Write down everything that happens.")
     var story = false
 
@@ -44,12 +50,26 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError(
                 "'\(wrong)' is no kind of fault. There are: \(Faults.kinds.map(\.name).joined(separator: ", ")).")
         }
+        if let endurance, !(1...100_000_000).contains(endurance) {
+            throw ValidationError("--endurance is from 1 to 100000000 jobs.")
+        }
         guard (1...1024).contains(threads), count >= 1, seed <= .max - count else {
             throw ValidationError("--threads is from 1 to 1024, --count at least 1.")
         }
         if let canary, Schedule.Canary(rawValue: canary) == nil {
             throw ValidationError("There are: \(Schedule.Canary.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
+    }
+
+    private func endure(_ jobs: Int) {
+        var endurance = Endurance(jobs: jobs, workers: 8)
+        var next = 0
+        endurance.run { done in
+            guard done >= next else { return }
+            print("\(done) jobs: \(residentKilobytes) kB resident")
+            next += max(1, jobs / 10)
+        }
+        print("\(jobs) jobs done: \(residentKilobytes) kB resident")
     }
 
     private var kinds: Set<String> {
@@ -65,6 +85,7 @@ struct SimulateCommand: ParsableCommand {
     }
 
     func run() throws {
+        if let endurance { return endure(endurance) }
         sayWhichSeedTraps(threads)
         let work = Work(self)
         work.run()
@@ -158,6 +179,19 @@ struct SimulateCommand: ParsableCommand {
         for line in verdict.story.suffix(40) { complain("  \(line.description)") }
         complain("repeat with: cairn simulate --seed \(failure.seed) --story")
     }
+}
+
+/// Memory of this process.
+private var residentKilobytes: Int {
+    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    defer { fclose(file) }
+    var (total, resident) = (0, 0)
+    _ = withUnsafeMutablePointer(to: &total) { total in
+        withUnsafeMutablePointer(to: &resident) { resident in
+            withVaList([total, resident]) { vfscanf(file, "%ld %ld", $0) }
+        }
+    }
+    return resident * Int(sysconf(Int32(_SC_PAGESIZE))) / 1024
 }
 
 // MARK: Threads
