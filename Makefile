@@ -2,8 +2,9 @@
 
 SYSTEM_PACKAGES := libzmq3-dev libsodium-dev libsqlite3-dev
 STUDY ?= Studies/barrier-backdoor.yaml
+SECONDS ?= 60
 
-.PHONY: help run test test-long build system protos format lint clean
+.PHONY: help run test test-long fuzz mutations build system protos format lint clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -12,15 +13,25 @@ help:
 run: build
 	.build/release/cairn run $(STUDY) --cluster cluster.yaml
 
-## test       install what is missing, build, and run the tests
+## test       install what is missing, build, and run the tests; among them 20,000 simulated schedules of faults
 test: system
 	swift build -c release --build-tests
 	swift test -c release --skip-build
+	.build/release/cairn simulate --count 20000
 
 ## test-long  the tests and, for a quarter of an hour, the main job at full size under ten seeds and actions
 test-long: system
 	swift build -c release --build-tests
 	CAIRN_LONG_TESTS=all swift test -c release --skip-build
+
+## fuzz       feed everything that reads bytes of others to libFuzzer, SECONDS=… for each of eight readers
+fuzz: system
+	CAIRN_FUZZ=1 swift build --scratch-path .build-fuzz -c release --product Fuzz --sanitize fuzzer
+	Fuzz/run.sh $(SECONDS)
+
+## mutations  remove guards of the state machines, one at a time, and see that the simulation finds each
+mutations: system
+	Tests/Mutations/run.py
 
 ## build      the command, .build/release/cairn
 build: system
@@ -46,12 +57,12 @@ protos:
 
 ## format     put the sources into the project's format
 format:
-	swift format format -i -r Sources Tests Package.swift
+	swift format format -i -r Sources Tests Fuzz Package.swift
 
 ## lint       check it
 lint:
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests Fuzz Package.swift
 
 ## clean      remove what was built
 clean:
-	rm -rf .build results
+	rm -rf .build .build-fuzz .build-mutations results

@@ -32,6 +32,7 @@ let package = Package(
             name: "Wire",
             dependencies: ["Cluster", "Regression", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             swiftSettings: settings),
+        .target(name: "Simulation", dependencies: ["Cluster", "Regression", "Wire"], swiftSettings: settings),
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
         .target(
@@ -45,7 +46,7 @@ let package = Package(
         .executableTarget(
             name: "cairn",
             dependencies: [
-                "Cluster", "Pricing", "Regression", "Runtime",
+                "Cluster", "Pricing", "Regression", "Runtime", "Simulation",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -60,6 +61,7 @@ let package = Package(
             name: "ClusterTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
         .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
         .testTarget(
             name: "RuntimeTests", dependencies: ["Cluster", "Regression", "Runtime"], swiftSettings: settings),
@@ -68,3 +70,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// `make fuzz` builds everything for libFuzzer, in a folder of its own.
+if Context.environment["CAIRN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "Fuzz", dependencies: ["Cluster", "Pricing", "Regression", "Runtime", "Wire"], path: "Fuzz",
+            exclude: ["Corpora"], swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
+}

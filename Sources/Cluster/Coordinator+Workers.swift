@@ -12,7 +12,7 @@ extension Coordinator {
         }
         let isNew = roster[hello.incarnation] == nil
         var held: [Roster.Lease] = []
-        for attempt in hello.held where run(attempt.job.study) != nil {
+        for attempt in hello.held where isWanted(attempt.job) {
             guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }
             held.append(Roster.Lease(attempt: attempt, since: now))
         }
@@ -20,8 +20,8 @@ extension Coordinator {
         effects.append(
             .send(
                 .welcome(.init(term: term, heartbeat: settings.heartbeat, publisher: settings.publisher)), to: peer))
-        // Jobs of no study that is known here will never be asked for.
-        for attempt in hello.held where run(attempt.job.study) == nil {
+        // Of no study that is known here, or done by somebody else in the meantime.
+        for attempt in hello.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))
         }
         // An assignment that was on its way when the connection broke never arrived.
@@ -34,6 +34,13 @@ extension Coordinator {
             if hello.role == .worker { runs[k].statistics.numerics.insert(hello.numerics) }
             tell(k, .worker(.joined, name: hello.name, detail: "process \(hello.processID)"), &effects, now)
         }
+    }
+
+    /// Whether a result of this job may still be wanted; while the next batch is being planned, any but those of the past.
+    private func isWanted(_ job: JobID) -> Bool {
+        guard let run = run(job.study), run.ending == nil, job.batch >= run.batchNumber else { return false }
+        guard let results = run.results else { return true }
+        return job.batch == run.batchNumber && results.isOpen(job.items)
     }
 
     mutating func heartbeatReceived(
@@ -52,7 +59,10 @@ extension Coordinator {
         }
     }
 
-    mutating func progressReceived(_ progress: ToCoordinator.Progress, _ effects: inout [Effect], _ now: Instant) {
+    mutating func progressReceived(
+        _ progress: ToCoordinator.Progress, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard roster.incarnation(of: peer) == progress.incarnation else { return }
         roster.heard(progress.incarnation, now: now)
         guard let k = index(progress.attempt.job.study), progress.attempt.job.batch == runs[k].batchNumber,
             case .train(let works)? = runs[k].batch?.content, progress.attempt.job.items.upperBound <= works.count,
@@ -91,14 +101,19 @@ extension Coordinator {
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
             runs[k].results?.isOpen(attempt.job.items) == true
         else { return }
-        if let cause { decide([.attemptLost(attempt, cause: cause)], &effects, now) }
+        // Lost, held again by a worker that came back, and lost again, it counts once.
+        if let cause, runs[k].tries[attempt.job]?.lost.contains(attempt.number) != true {
+            decide([.attemptLost(attempt, cause: cause)], &effects, now)
+        }
         let losses = runs[k].tries[attempt.job]?.losses ?? []
         if losses.count >= settings.crashLimit {
             abandon(
                 attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
                 now)
         } else if !roster.isHeld(attempt.job) {
-            runs[k].tries[attempt.job, default: .init()].number = attempt.number
+            // A later attempt may have been lost before this one: numbers are never used again.
+            runs[k].tries[attempt.job, default: .init()].number = max(
+                attempt.number, runs[k].tries[attempt.job]?.number ?? 0)
             runs[k].queue.giveBack(attempt.job.items)
             runs[k].statistics.reassigned += 1
             tell(k, .reassigned("\(attempt): \(cause ?? "not started")"), &effects, now)
@@ -137,12 +152,30 @@ extension Coordinator {
             }
             return
         }
+        // Of a failure only the word of the attempt's holder counts, and once: it may come twice, late, or from a
+        // stranger.
+        if !isResult(finished, k) {
+            guard roster.incarnation(of: peer) == finished.incarnation,
+                roster[finished.incarnation]?.held.contains(where: { $0.attempt == finished.attempt }) == true
+            else {
+                effects.append(.send(.acknowledge(finished.attempt), to: peer))
+                return
+            }
+            complete(finished, peer, &effects, now)
+            return
+        }
         if case .success(.trained(let parameters, _)) = finished.outcome, !blobs.contains(parameters.digest) {
             runs[k].awaited[parameters.digest] = StudyRun.Awaited(finished: finished, peer: peer)
             pull(parameters, from: peer, &effects)
             return
         }
         complete(finished, peer, &effects, now)
+    }
+
+    /// Whether an attempt has ended well: with a result that fits its job.
+    private func isResult(_ finished: ToCoordinator.Finished, _ k: Int) -> Bool {
+        guard case .success(let result) = finished.outcome else { return false }
+        return runs[k].results?.fits(finished.attempt.job.items, result) == true
     }
 
     /// Takes a result whose blobs are here.
@@ -212,6 +245,7 @@ extension Coordinator {
                 // A late result may have done it in the meantime, or its holder come back.
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }
                 let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
+                runs[k].tries[job, default: .init()].number = attempt.number
                 roster.lease(attempt, to: incarnation, now: now)
                 runs[k].statistics.attempts += 1
                 effects.append(

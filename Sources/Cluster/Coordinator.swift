@@ -183,6 +183,7 @@ package struct Coordinator: Sendable {
             withRun(of: attempt.job, fact) { run in
                 run.tries[attempt.job, default: .init()].number = max(
                     attempt.number, run.tries[attempt.job]?.number ?? 0)
+                guard run.tries[attempt.job]!.lost.insert(attempt.number).inserted else { return }
                 run.tries[attempt.job]!.losses.append(cause)
             }
         case .jobAbandoned(let job, let reason):
@@ -234,7 +235,7 @@ package struct Coordinator: Sendable {
         case .hello(let hello): greet(hello, peer, &effects, now)
         case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
         case .finished(let finished): self.finished(finished, peer, &effects, now)
-        case .progress(let progress): progressReceived(progress, &effects, now)
+        case .progress(let progress): progressReceived(progress, peer, &effects, now)
         case .goodbye(let incarnation):
             guard roster.incarnation(of: peer) == incarnation else { return }
             lose(incarnation, cause: "left", isPlanned: true, &effects, now)

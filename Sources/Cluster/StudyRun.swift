@@ -71,6 +71,8 @@ struct StudyRun: Sendable {
         var number = 0
         /// Causes of the attempts that count against the job.
         var losses: [String] = []
+        /// Their numbers: none counts twice.
+        var lost: Set<Int> = []
     }
 
     init(id: StudyID, submission: ToCoordinator.Submission, accepted: Instant) {

@@ -392,6 +392,73 @@ import Testing
             })
     }
 
+    private func failure(_ attempt: Attempt, from incarnation: UInt64, isFinal: Bool = false) -> ToCoordinator {
+        .finished(
+            .init(
+                incarnation: Incarnation(incarnation), attempt: attempt, duration: .zero,
+                outcome: .failure(WorkFailure("no memory", isFinal: isFinal))))
+    }
+
+    private func losses(_ effects: [Coordinator.Effect]) -> Int {
+        effects.reduce(0) { count, effect in
+            guard case .persist(let facts) = effect else { return count }
+            return count + facts.count { if case .attemptLost = $0 { true } else { false } }
+        }
+    }
+
+    @Test func aFailureCountsOnceAndFromItsHolderOnly() {
+        let (coordinator, _) = labelling(crashLimit: 2)
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        // Forged: by a stranger, by a stranger in the holder's name, of an attempt that nobody holds.
+        for (message, from) in [
+            (failure(job, from: 2, isFinal: true), PeerID(50)), (failure(job, from: 1, isFinal: true), PeerID(50)),
+            (failure(Attempt(job: job.job, number: 7), from: 1, isFinal: true), peer),
+        ] {
+            let effects = coordinator.step(.received(message, from: from), at: start)
+            #expect(!effects.contains { if case .persist = $0 { true } else { false } })
+        }
+        let first = coordinator.step(.received(failure(job, from: 1), from: peer), at: start)
+        #expect(losses(first) == 1)
+        // Sent again because its acknowledgement was lost.
+        #expect(losses(coordinator.step(.received(failure(job, from: 1), from: peer), at: start)) == 0)
+    }
+
+    @Test func anAttemptThatIsLostTwiceCountsOnceAndItsNumberIsNotUsedAgain() {
+        let (coordinator, _) = labelling(crashLimit: 2)
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let silent = start + .seconds(11)
+        #expect(losses(coordinator.step(.tick, at: silent)) == 1)
+        // It was only slow: it holds the attempt again, and falls silent again.
+        let back = coordinator.step(.received(hello(1, held: [job]), from: peer), at: silent)
+        #expect(assignments(back, to: peer).allSatisfy { $0.attempt.job != job.job })
+        #expect(losses(coordinator.step(.tick, at: silent + .seconds(11))) == 0)
+        let other = PeerID(8)
+        let again = assignments(
+            coordinator.step(.received(hello(2, credit: 20), from: other), at: silent + .seconds(12)), to: other)
+        #expect(again.first { $0.attempt.job == job.job }?.attempt.number == 2)
+    }
+
+    @Test func helloIsNotBelievedAboutJobsThatNobodyWants() {
+        let (coordinator, study) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        _ = coordinator.step(.received(result(job, from: 1), from: peer), at: start)
+        let future = Attempt(job: JobID(study: study, batch: 5, items: 0..<4), number: 1)
+        let beyond = Attempt(job: JobID(study: study, batch: 0, items: 990..<5_000_000), number: 1)
+        let effects = coordinator.step(
+            .received(hello(3, held: [job, future, beyond]), from: PeerID(9)), at: start)
+        let answers = messages(effects, to: PeerID(9))
+        for attempt in [job, future, beyond] { #expect(answers.contains(.cancel(attempt)), "\(attempt)") }
+    }
+
+    @Test func progressInAnothersNameKeepsNobodyAlive() {
+        let (coordinator, _) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let report = EpochReport(epoch: 1, trainingMSE: 1, learningRate: 1, isLast: false)
+        let progress = ToCoordinator.progress(.init(incarnation: Incarnation(1), attempt: job, epoch: report))
+        _ = coordinator.step(.received(progress, from: PeerID(50)), at: start + .seconds(9))
+        #expect(losses(coordinator.step(.tick, at: start + .seconds(10))) == 1)
+    }
+
     @Test func hostileMessagesChangeNothing() {
         // Numbers that no honest peer sends: studies, batches and items that are not there, blobs nobody asked for.
         let (coordinator, study) = labelling()

@@ -1,4 +1,5 @@
 import Cluster
+import Foundation
 import Pricing
 import Regression
 import Testing
@@ -128,6 +129,53 @@ private enum Sample {
         #expect(kinds(Sample.fromCoordinator) == 12)
         #expect(kinds(Sample.works) == Work.Kind.allCases.count)
         #expect(kinds(Sample.events) == 7)
+    }
+
+    /// The frames that fuzzing starts from. To write them anew: CAIRN_WRITE_CORPORA=1 swift test --filter CodecTests.
+    @Test func corporaHoldEveryMessage() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "Fuzz/Corpora")
+        let frames =
+            Sample.toCoordinator.enumerated().map { ("toCoordinator/\($0)", Codec.encode($1)) }
+            + Sample.fromCoordinator.enumerated().map { ("fromCoordinator/\($0)", Codec.encode($1)) }
+        for (name, frame) in frames {
+            let file = root.appending(path: name)
+            if ProcessInfo.processInfo.environment["CAIRN_WRITE_CORPORA"] != nil {
+                try FileManager.default.createDirectory(
+                    at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try Data(frame).write(to: file)
+            }
+            #expect(try Array(Data(contentsOf: file)) == frame, "\(name) is not what is sent today")
+        }
+    }
+
+    @Test func messagesOfOtherVersionsAreRefused() throws {
+        for message in Sample.toCoordinator {
+            for version in [UInt8(0), Codec.version + 1, 255] {
+                var frame = Codec.encode(message)
+                frame[3] = version
+                #expect { try Codec.decodeToCoordinator(frame) } throws: { "\($0)".contains("version \(version)") }
+            }
+        }
+        // A field that this version does not know, as a newer peer of the same version may send: read without it.
+        var longer = Codec.encode(ToCoordinator.goodbye(Incarnation(1)))
+        longer += [0xFA, 0x3F, 0x02, 0x41, 0x42]
+        #expect(try Codec.decodeToCoordinator(longer) == .goodbye(Incarnation(1)))
+    }
+
+    @Test func claimsOfSizeCostNothing() {
+        // Lengths that a frame claims and does not have: refused before anything of that size is made.
+        for claim: [UInt8] in [
+            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x07], [0x42, 0xFF, 0xFF, 0xFF, 0x7F],
+            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F],
+        ] {
+            let frame = Array("CRN".utf8) + [Codec.version] + claim + [1, 2, 3]
+            #expect(throws: WireError.self) { try Codec.decodeToCoordinator(frame) }
+            #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(frame) }
+        }
+        // Nothing nested so deep that reading it ends the stack.
+        let deep = Array("CRN".utf8) + [Codec.version] + [UInt8](repeating: 0x0A, count: 100_000)
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(deep) }
     }
 
     @Test func nanTravelsWhereItHasAMeaning() throws {
