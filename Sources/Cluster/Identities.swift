@@ -101,6 +101,9 @@ package struct PeerID: Sendable, Hashable {
 
     /// For transports that number their connections.
     package init(_ number: UInt64) { routing = (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+
+    /// The number of such a connection.
+    package var number: UInt64 { routing.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 }
 
 /// A job: some items of one batch of a study. What it computes is a pure function of this name, since the plan of a

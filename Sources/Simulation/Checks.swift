@@ -62,8 +62,9 @@ struct Checks {
 
     mutating func persisted(_ fact: Fact) {
         switch fact {
-        case .termBegan: break
-        case .studyAccepted(let id, let token, _, _):
+        case .termBegan, .labelsPaid: break
+        case .studyAccepted(let id, let submission):
+            let token = submission.token
             if tokens[token] != nil { diverge(.ledger, "token \(token) was accepted twice") }
             tokens[token] = id
             studies.append(id)

@@ -17,6 +17,7 @@ final class Client {
     private(set) var peer: PeerID
     private var shelf = Shelf()
     private(set) var study: StudyID?
+    private var term: UInt64 = 0
     private var seen = 0
     private var wanted: [BlobRequest] = []
     private var file: BlobReference?
@@ -47,7 +48,7 @@ final class Client {
         guard answer == nil else { return }
         world.enter(.client(number), after: 1_000_000_000)
         if let study {
-            world.send(.watch(.init(study: study, after: seen)), from: peer)
+            world.send(.watch(.init(study: study, term: term, after: seen)), from: peer)
             if let next = wanted.first { world.send(.want(next), from: peer) }
             if let time = request.cancelledAt, world.seconds(time) <= world.now, file == nil {
                 isCancelling = true
@@ -63,7 +64,7 @@ final class Client {
         guard answer == nil else { return }
         world.nextPeer += 1
         peer = PeerID(world.nextPeer)
-        if forgetting { (study, seen, wanted, file) = (nil, 0, [], nil) }
+        if forgetting { (study, term, seen, wanted, file) = (nil, 0, 0, [], nil) }
         world.tell("client-\(number) has another connection")
     }
 
@@ -76,15 +77,16 @@ final class Client {
                 return
             }
             study = accepted.study
-            world.send(.watch(.init(study: accepted.study, after: seen)), from: peer)
+            world.send(.watch(.init(study: accepted.study, term: term, after: seen)), from: peer)
         case .rejected(let rejected) where rejected.token == token:
             world.checks.diverge(.equality, "a good study is rejected: \(rejected.problems)")
         case .unknownPeer:
             // Only one who has gone back to before the study was accepted could say so.
             if study != nil, !world.isPastOfOthers { world.checks.diverge(.equality, "the coordinator forgot a study") }
         case .want(let request): world.send(.blob(shelf.chunk(request, limit: world.schedule.chunkSize)), from: peer)
-        case .events(let study, let events) where study == self.study:
-            for event in events where event.number == seen + 1 {
+        case .events(let list) where list.study == study && list.term >= term:
+            if list.term > term { (term, seen) = (list.term, 0) }
+            for event in list.events where event.number == seen + 1 {
                 seen += 1
                 if case .ended(let ending) = event.what { ended(ending) }
             }

@@ -24,7 +24,7 @@ package struct Endurance {
         var settings = Coordinator.Settings()
         settings.rowsPerJob = 1
         coordinator = Coordinator(settings: settings)
-        _ = coordinator.step(.started(term: 1), at: now)
+        _ = coordinator.step(.started, at: now)
         let submission = ToCoordinator.Submission(token: 1, study: "endurance", attachments: [])
         _ = coordinator.step(.validated(submission, Self.study, from: Self.client), at: now)
         let some = (0...).lazy.map { SimulatedStudy($0) }.first { $0.descriptor == oracle.descriptor }!
@@ -77,7 +77,7 @@ package struct Endurance {
             switch effect {
             case .persist(let facts): done += facts.count { if case .itemsCompleted = $0 { true } else { false } }
             case .send(let message, let peer) where peer != Self.client:
-                toWorkers.append((Codec.encode(message), Int(peer.value) - 1))
+                toWorkers.append((Codec.encode(message), Int(peer.number) - 1))
             case .advance: isDone = true
             default: break
             }

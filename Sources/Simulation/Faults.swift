@@ -85,8 +85,8 @@ package struct Faults: Sendable, Hashable {
     /// The kinds that a coordinator must survive by its store alone.
     package static let ofTheCoordinator: Set<String> = ["coordinatorCrash", "failingDisk"]
 
-    /// The kinds that schedules have unless told otherwise. A coordinator that is killed loses its studies as yet.
-    package static let usual = Set(kinds.map(\.name)).subtracting(ofTheCoordinator)
+    /// The kinds that schedules have unless told otherwise.
+    package static let usual = Set(kinds.map(\.name))
 
     /// How much of each kind a schedule has at the most.
     private static let most: [String: Double] = [

@@ -4,10 +4,31 @@ internal import Cluster
 internal import Regression
 internal import Wire
 
-/// What outlives the coordinator: facts and blobs.
+/// What outlives the coordinator: facts, blobs and the ledger.
 struct Store {
     var facts: [Fact] = []
     var shelf = Shelf()
+    private var ledger: [String: [[Double]: (Double, Double, ValuationStatus)]] = [:]
+
+    mutating func pay(_ oracle: OracleReference, _ points: [Double], _ valuations: Valuations) {
+        let dimension = points.count / valuations.prices.count
+        for row in valuations.prices.indices where valuations.statuses[row].rawValue < 2 {
+            let point = Array(points[row * dimension..<(row + 1) * dimension])
+            let error = valuations.standardErrors.isEmpty ? 0 : valuations.standardErrors[row]
+            ledger[oracle.fingerprint, default: [:]][point] = (valuations.prices[row], error, valuations.statuses[row])
+        }
+    }
+
+    func labels(_ oracle: OracleReference, _ points: [Double], dimension: Int) -> [Coordinator.KnownLabels] {
+        (0..<points.count / dimension).compactMap { row in
+            guard let label = ledger[oracle.fingerprint]?[Array(points[row * dimension..<(row + 1) * dimension])] else {
+                return nil
+            }
+            return .init(
+                first: row,
+                valuations: Valuations(prices: [label.0], standardErrors: [label.1], statuses: [label.2]))
+        }
+    }
 }
 
 extension World {
@@ -97,10 +118,10 @@ extension World {
                             ? .validated(submission, study, from: peer)
                             : .refused(submission, ["no such study"], from: peer),
                         life: life), after: milliseconds(5))
-            case .begin(let study, let text, let attachments):
-                let index = SimulatedStudy.index(of: text)!
+            case .begin(let study, let submission):
+                let index = SimulatedStudy.index(of: submission.study)!
                 let known = laboratory.study(index)
-                if attachments != known.parts.map(\.attachment)
+                if submission.attachments != known.parts.map(\.attachment)
                     || known.parts.contains(where: { store.shelf.whole[$0.attachment.blob.digest] != $0.bytes })
                 {
                     checks.diverge(.equality, "study \(index) began with other attachments than it was handed in with")
@@ -111,6 +132,10 @@ extension World {
                     return checks.diverge(.equality, "a study that never began goes on")
                 }
                 planned(study, laboratory.advance(key, plan, results, anew: schedule.computesPlans))
+            case .lookUp(let study, let batch, let oracle, let points, let dimension):
+                let known = store.labels(oracle, points, dimension: dimension)
+                enter(.coordinator(.known(study, batch: batch, known), life: life), after: milliseconds(1))
+            case .forget(let digests): for digest in digests { store.shelf.forget(digest) }
             case .write(let study, let outcome, let statistics):
                 checks.writes(study, statistics)
                 let bytes = Transcript(outcome).bytes
@@ -134,6 +159,7 @@ extension World {
     private func persist(_ facts: [Fact]) {
         store.facts += facts
         for fact in facts {
+            if case .labelsPaid(let oracle, let points, let valuations) = fact { store.pay(oracle, points, valuations) }
             tell("persisted", fact)
             checks.persisted(fact)
             if schedule.canary == .paidTwice, case .itemsCompleted = fact, chances.uniform() < 0.02 {
@@ -154,7 +180,8 @@ extension World {
     private func tell(_ word: String, _ fact: Fact) {
         switch fact {
         case .termBegan(let term): tell("\(word): term \(term)")
-        case .studyAccepted(let id, _, let text, _): tell("\(word): \(text) accepted as \(id)")
+        case .studyAccepted(let id, let submission): tell("\(word): \(submission.study) accepted as \(id)")
+        case .labelsPaid(_, _, let valuations): tell("\(word): \(valuations.prices.count) labels for the ledger")
         case .itemsCompleted(let job, _): tell("\(word): \(job) completed", job: job)
         case .attemptLost(let attempt, let cause): tell("\(word): \(attempt) lost: \(cause)", job: attempt.job)
         case .jobAbandoned(let job, let reason): tell("\(word): \(job) abandoned: \(reason)", job: job)
@@ -178,15 +205,10 @@ extension World {
     func restart() {
         tell("the coordinator starts again")
         isDown = false
-        coordinator = Coordinator(settings: schedule.settings)
         coordinatorBusyUntil = 0
         coordinatorWakes = nil
         coordinatorClock = Int64(chances.below(1 << 40))
-        var term: UInt64 = 0
-        for fact in store.facts {
-            coordinator.apply(fact, at: coordinatorNow)
-            if case .termBegan(let number) = fact { term = max(term, number) }
-        }
-        feed(.started(term: term + 1))
+        coordinator = Coordinator(settings: schedule.settings, facts: store.facts, at: coordinatorNow)
+        feed(.started)
     }
 }

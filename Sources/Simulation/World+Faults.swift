@@ -147,7 +147,7 @@ extension World {
                 .init(
                     incarnation: dice.uniform() < 0.5 ? victim.incarnation : Incarnation(dice.next()), attempt: attempt,
                     duration: .zero, outcome: .failure(WorkFailure("a lie", isFinal: dice.uniform() < 0.5))))
-        case 7: return .watch(.init(study: dice.uniform() < 0.5 ? job.study : StudyID(5), after: 1 << 40))
+        case 7: return .watch(.init(study: dice.uniform() < 0.5 ? job.study : StudyID(5), term: dice.next() & 3, after: 1 << 40))
         case 8: return .want(.init(blob: blob, offset: 1))
         default: return .blob(.init(blob: blob, offset: 0, bytes: [1]))
         }

@@ -98,7 +98,7 @@ final class World {
         store.shelf.checks = schedule.canary != .anyBlob
         coordinatorClock = Int64(work.below(1 << 40))
 
-        enter(.coordinator(.started(term: 1), life: 1), after: 0)
+        enter(.coordinator(.started, life: 1), after: 0)
         for k in 0..<schedule.trainers { enter(.start(.trainer, name: "trainer-\(k)"), after: milliseconds(50)) }
         for k in 0..<schedule.workers { enter(.start(.worker, name: "worker-\(k)"), after: milliseconds(50)) }
         for (k, request) in schedule.requests.enumerated() {
@@ -234,7 +234,7 @@ final class World {
     }
 
     private func deliver(_ what: Happening, _ peer: PeerID, _ toCoordinator: Bool, at time: Int64, mayOvertake: Bool) {
-        let line = peer.value << 1 | (toCoordinator ? 1 : 0)
+        let line = peer.number << 1 | (toCoordinator ? 1 : 0)
         let time = mayOvertake ? time : max(time, lastArrival[line] ?? 0)
         lastArrival[line] = max(time, lastArrival[line] ?? 0)
         agenda.enter(what, at: time)
@@ -277,7 +277,7 @@ final class World {
         if peer == Self.supervisor { return "supervisor" }
         if let client = clients.first(where: { $0.peer == peer }) { return "client-\(client.number)" }
         if let id = connections[peer], let process = processes[id] { return process.name }
-        return "peer \(peer.value)"
+        return "peer \(peer.number)"
     }
 
     var when: String { "\(rounded(Double(now) / 1e9)) s" }
@@ -318,7 +318,8 @@ final class World {
         case .blob(let chunk):
             tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
         case .parameters(let published): tell("\(way()): version \(published.version)")
-        case .events(let study, let events): for event in events { tell("\(way()): \(study) event \(event.number)") }
+        case .events(let list):
+            for event in list.events { tell("\(way()): \(list.study) event \(list.term).\(event.number)") }
         default: tell("\(way()): \(message)")
         }
     }

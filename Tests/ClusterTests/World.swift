@@ -147,7 +147,7 @@ final class World {
             step(peer, .received(message))
         case .published(let bytes):
             guard let message = try? Codec.decodeFromCoordinator(bytes) else { return }
-            for peer in processes.keys.sorted(by: { $0.value < $1.value }) where dice.uniform() >= faults.drop {
+            for peer in processes.keys.sorted(by: { $0.number < $1.number }) where dice.uniform() >= faults.drop {
                 step(peer, .received(message))
             }
         case .worker(let peer, let event): step(peer, event)
@@ -185,7 +185,7 @@ final class World {
                     .milliseconds(1),
                     .coordinator(
                         .received(
-                            .exited(.init(incarnation: Incarnation(peer.value * 1000), cause: "signal 9")), from: client
+                            .exited(.init(incarnation: Incarnation(peer.number * 1000), cause: "signal 9")), from: client
                         )))
                 schedule(.milliseconds(50), .revive(process.role, process.name))
                 return
@@ -226,8 +226,8 @@ final class World {
         var arrival = now + latency()
         let line: [UInt64] =
             switch what {
-            case .toCoordinator(_, let peer): [0, peer.value]
-            case .fromCoordinator(_, let peer): [1, peer.value]
+            case .toCoordinator(_, let peer): [0, peer.number]
+            case .fromCoordinator(_, let peer): [1, peer.number]
             default: []
             }
         if !faults.reorder { arrival = max(arrival, lastArrival[line] ?? arrival) }
@@ -409,9 +409,4 @@ final class WorkerBox {
     }
 
     var deadline: Instant? { value.deadline }
-}
-
-extension PeerID {
-    /// The number that the world gave it.
-    fileprivate var value: UInt64 { routing.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 }
