@@ -144,8 +144,8 @@ package struct BatchResults: Sendable {
         switch (kind, result) {
         case (.train, .trained): return items.count == 1
         case (.ascend, .maximizers(let found, let calls)):
-            return found.count == items.count && found.dimension == dimension && calls >= 0
-        case (.probe, .gains(let gains, let calls)): return gains.count == items.count && calls >= 0
+            return found.count == items.count && found.dimension == dimension && calls.count == items.count
+        case (.probe, .gains(let gains, let calls)): return gains.count == items.count && calls.count == items.count
         case (.predict, .predictions(let predictions)): return predictions.count == items.count
         case (.label, .labels(let labels)):
             return labels.prices.count == items.count && labels.statuses.count == items.count
@@ -160,20 +160,23 @@ package struct BatchResults: Sendable {
     package mutating func record(_ items: Range<Int>, _ result: WorkResult) -> Bool {
         guard fits(items, result) else { return false }
         guard isOpen(items) else { return true }
-        oracleCalls += result.oracleCalls
         for (k, item) in items.enumerated() where !isDone[item] {
             switch result {
             case .trained(let parameters, let reports):
                 trained[item] = parameters
                 epochs[item] = reports
-            case .maximizers(let found, _):
+            case .maximizers(let found, let calls):
+                oracleCalls += calls[k]
                 for i in 0..<dimension { maximizers.inputs[item * dimension + i] = found.inputs[k * dimension + i] }
                 maximizers.predictions[item] = found.predictions[k]
                 maximizers.labels[item] = found.labels[k]
                 maximizers.standardErrors[item] = found.standardErrors[k]
-            case .gains(let values, _), .predictions(let values):
+            case .gains(let values, let calls):
+                oracleCalls += calls[k]
                 numbers[item] = values[k]
+            case .predictions(let values): numbers[item] = values[k]
             case .labels(let labels):
+                oracleCalls += 1
                 valuations.prices[item] = labels.prices[k]
                 valuations.statuses[item] = labels.statuses[k]
                 if !labels.standardErrors.isEmpty { valuations.standardErrors[item] = labels.standardErrors[k] }

@@ -51,6 +51,10 @@ extension Coordinator {
             return
         }
         roster.heard(heartbeat.incarnation, now: now)
+        // Done by somebody else, or assigned by a message that came twice: it may wait for blobs that are gone.
+        for attempt in heartbeat.held where !isWanted(attempt.job) {
+            effects.append(.send(.cancel(attempt), to: peer))
+        }
         // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
         for lease in member.held
         where !heartbeat.held.contains(lease.attempt) && lease.since + settings.heartbeat + settings.heartbeat <= now {
@@ -197,10 +201,9 @@ extension Coordinator {
         let failure: WorkFailure
         switch finished.outcome {
         case .success(let result) where runs[k].results?.fits(attempt.job.items, result) == true:
-            runs[k].statistics.jobs += 1
             runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
             let cost = finished.duration.seconds / Double(attempt.job.items.count)
-            learn(cost, k)
+            learn(finished.duration, attempt.job.items.count, k)
             var facts: [Fact] = [.itemsCompleted(attempt.job, result)]
             if case .labels(let valuations) = result, cost >= settings.ledgerCost,
                 let batch = runs[k].batch, case .label(let oracle, let points) = batch.content
@@ -223,10 +226,17 @@ extension Coordinator {
         }
     }
 
-    /// A running average that follows quickly.
-    private mutating func learn(_ cost: Double, _ k: Int) {
+    /// Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside its
+    /// items is not known, so sizes are compared with time, not divided by it.
+    private mutating func learn(_ duration: Duration, _ items: Int, _ k: Int) {
         guard let kind = runs[k].batch?.kind else { return }
-        runs[k].costs[kind] = runs[k].costs[kind].map { 0.5 * ($0 + cost) } ?? cost
+        let size = runs[k].shardSizes[kind] ?? settings.firstShard
+        let share = settings.secondsPerJob / max(duration.seconds, 1e-9)
+        if share > 2, items >= size {
+            runs[k].shardSizes[kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
+        } else if share < 0.5 {
+            runs[k].shardSizes[kind] = max(1, min(size, Int(Double(items) * share)))
+        }
     }
 
     // MARK: Assignments
@@ -263,11 +273,10 @@ extension Coordinator {
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
-        let affordable =
-            runs[k].costs[kind].map { $0 > 0 ? settings.secondsPerJob / $0 : .infinity } ?? Double(settings.firstShard)
+        let affordable = runs[k].shardSizes[kind] ?? settings.firstShard
         let workers = max(1, roster.count(kind.role))
         let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
-        return max(1, min(most, share, affordable < Double(most) ? Int(affordable) : most))
+        return max(1, min(most, share, affordable))
     }
 }
 
@@ -275,7 +284,7 @@ extension WorkResult {
     /// Oracle calls that went into it.
     var oracleCalls: Int {
         switch self {
-        case .maximizers(_, let calls), .gains(_, let calls): calls
+        case .maximizers(_, let calls), .gains(_, let calls): calls.reduce(0, +)
         case .labels(let valuations): valuations.prices.count
         case .trained, .predictions: 0
         }

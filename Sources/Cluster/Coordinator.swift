@@ -176,6 +176,7 @@ package struct Coordinator: Sendable {
             }
             withRun(of: job, fact) { run in
                 guard run.results?.record(job.items, result) == true else { return }
+                run.statistics.jobs += 1
                 run.tries[job] = nil
             }
         case .labelsPaid: break

@@ -44,8 +44,8 @@ struct StudyRun: Sendable {
     var queue = ShardQueue(count: 0)
     /// The ledger is being asked for labels of the batch; nothing is queued until it has answered.
     var awaitsLedger = false
-    /// Seconds of compute per item, running averages.
-    var costs: [Work.Kind: Double] = [:]
+    /// The most items of a job, by what its kind was seen to cost.
+    var shardSizes: [Work.Kind: Int] = [:]
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?

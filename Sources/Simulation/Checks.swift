@@ -46,6 +46,7 @@ struct Checks {
     private var jobs: [JobID] = []
     private var failed: Set<JobID> = []
     private var running: [StudyID: Int] = [:]
+    private var hasRestarted = false
     private var statistics: [StudyID: StudyStatistics] = [:]
     /// Oracle calls that workers made, per study, and those in facts.
     private var made: [StudyID: Int] = [:]
@@ -72,7 +73,8 @@ struct Checks {
         case .itemsCompleted(let job, let result):
             note(fact, of: job.study)
             let items = Set(job.items)
-            if !completed[job.study, default: [:]][job.batch, default: []].isDisjoint(with: items) {
+            // Another life of the coordinator may cut jobs differently: what its workers still held can overlap.
+            if !hasRestarted, !completed[job.study, default: [:]][job.batch, default: []].isDisjoint(with: items) {
                 diverge(.ledger, "items were completed twice", job)
             }
             completed[job.study, default: [:]][job.batch, default: []].formUnion(items)
@@ -144,6 +146,12 @@ struct Checks {
                 if !causes.insert(cause).inserted { diverge(.ledger, "two jobs are blamed for \(cause)", attempt.job) }
             }
         }
+    }
+
+    /// A new life numbers its attempts anew: those that were not lost stand in no fact.
+    mutating func restarted() {
+        hasRestarted = true
+        assigned = [:]
     }
 
     mutating func arrives(_ message: ToCoordinator) {
@@ -237,7 +245,7 @@ struct Checks {
                     + "\(jobs) and \(abandoned)")
         }
         // In a good world each call is made once, and counts once.
-        let (made, counted) = (made[study] ?? 0, counted[study] ?? 0)
+        let (made, counted) = (made[study] ?? 0, (counted[study] ?? 0) - statistics.reusedCalls)
         if !schedule.faults.canLoseWorkers, schedule.faults == Faults(lastingLike: schedule.faults),
             !facts.contains(where: { if case .jobAbandoned = $0 { true } else { false } }), made != counted
         {
@@ -292,7 +300,7 @@ extension WorkResult {
     /// Oracle calls that it took.
     fileprivate var calls: Int {
         switch self {
-        case .maximizers(_, let calls), .gains(_, let calls): calls
+        case .maximizers(_, let calls), .gains(_, let calls): calls.reduce(0, +)
         case .labels(let valuations): valuations.prices.count
         case .trained, .predictions: 0
         }

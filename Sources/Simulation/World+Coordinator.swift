@@ -205,6 +205,7 @@ extension World {
     func restart() {
         tell("the coordinator starts again")
         isDown = false
+        checks.restarted()
         coordinatorBusyUntil = 0
         coordinatorWakes = nil
         coordinatorClock = Int64(chances.below(1 << 40))

@@ -133,7 +133,7 @@ extension World {
         case 5:
             // Results that are none. One that fits and is false cannot be told from a true one.
             let results: [WorkResult] = [
-                .predictions([1, 2, 3, .nan]), .gains([], oracleCalls: 1 << 40),
+                .predictions([1, 2, 3, .nan]), .gains([], oracleCalls: [1 << 30]),
                 .labels(Valuations(prices: [1], statuses: [.ok])),
             ]
             // Predictions of a job could fit: one row more than it has does not.
@@ -147,7 +147,9 @@ extension World {
                 .init(
                     incarnation: dice.uniform() < 0.5 ? victim.incarnation : Incarnation(dice.next()), attempt: attempt,
                     duration: .zero, outcome: .failure(WorkFailure("a lie", isFinal: dice.uniform() < 0.5))))
-        case 7: return .watch(.init(study: dice.uniform() < 0.5 ? job.study : StudyID(5), term: dice.next() & 3, after: 1 << 40))
+        case 7:
+            return .watch(
+                .init(study: dice.uniform() < 0.5 ? job.study : StudyID(5), term: dice.next() & 3, after: 1 << 40))
         case 8: return .want(.init(blob: blob, offset: 1))
         default: return .blob(.init(blob: blob, offset: 0, bytes: [1]))
         }

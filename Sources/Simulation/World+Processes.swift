@@ -18,7 +18,7 @@ final class Process {
     var frozenUntil: Int64 = 0
     var wakes: Int64?
     var isSubscribed = false
-    var runs: [Int: (attempt: Attempt, work: Work)] = [:]
+    var runs: [Int: (attempt: Attempt, work: Work, started: Int64)] = [:]
     var stopping: Set<Attempt> = []
     /// What it last said that it holds.
     var lastHeld: [Attempt] = []
@@ -123,7 +123,7 @@ extension World {
             tell("\(process.name) starts \(attempt)", job: attempt.job)
             let run = nextRun
             nextRun += 1
-            process.runs[run] = (attempt, job)
+            process.runs[run] = (attempt, job, now)
             let time = seconds(schedule.longestJob * (0.05 + work.uniform() * (job.kind == .train ? 3 : 1)))
             enter(.performed(process.id, run: run), after: time)
         case .stop(let attempt): process.stopping.insert(attempt)
@@ -140,7 +140,7 @@ extension World {
 
     /// A job comes to its end: well, badly, or with its process.
     func performed(_ id: Int, _ run: Int) {
-        guard let process = processes[id], let (attempt, work) = process.runs[run] else { return }
+        guard let process = processes[id], let (attempt, work, started) = process.runs[run] else { return }
         guard process.frozenUntil <= now else {
             return enter(.performed(id, run: run), after: process.frozenUntil - now)
         }
@@ -163,7 +163,7 @@ extension World {
         checks.performed(attempt, outcome)
         tell("\(process.name) has done \(attempt)", job: attempt.job)
         let blobs = produced.map { process.shelf.put($0) }
-        let duration = Duration.nanoseconds(seconds(schedule.longestJob))
+        let duration = Duration.nanoseconds(now - started)
         step(id, .finished(attempt, duration, outcome, blobs: blobs))
     }
 
@@ -192,11 +192,12 @@ extension World {
         guard case .success(let result) = outcome else { return outcome }
         switch result {
         case .predictions(let numbers): return .success(.predictions(Array(numbers.dropLast())))
-        case .gains(let numbers, let calls): return .success(.gains(numbers + [1], oracleCalls: calls))
+        case .gains(let numbers, let calls): return .success(.gains(numbers + [1], oracleCalls: calls + [1]))
         case .labels: return .success(.predictions([1]))
         case .maximizers(let found, let calls):
-            return .success(.maximizers(found.rows(Array(0..<found.count / 2)), oracleCalls: calls))
-        case .trained: return .success(.gains([], oracleCalls: 0))
+            return .success(
+                .maximizers(found.rows(Array(0..<found.count / 2)), oracleCalls: Array(calls.prefix(found.count / 2))))
+        case .trained: return .success(.gains([], oracleCalls: []))
         }
     }
 }

@@ -185,7 +185,8 @@ final class World {
                     .milliseconds(1),
                     .coordinator(
                         .received(
-                            .exited(.init(incarnation: Incarnation(peer.number * 1000), cause: "signal 9")), from: client
+                            .exited(.init(incarnation: Incarnation(peer.number * 1000), cause: "signal 9")),
+                            from: client
                         )))
                 schedule(.milliseconds(50), .revive(process.role, process.name))
                 return

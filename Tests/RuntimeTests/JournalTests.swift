@@ -12,7 +12,8 @@ import Testing
         try body(folder.path)
     }
 
-    private func submission(_ token: UInt64, _ attachments: [ToCoordinator.Attachment] = []) -> ToCoordinator.Submission {
+    private func submission(_ token: UInt64, _ attachments: [ToCoordinator.Attachment] = []) -> ToCoordinator.Submission
+    {
         .init(token: token, study: "study: s\n", attachments: attachments)
     }
 
@@ -31,7 +32,8 @@ import Testing
                 .attemptLost(Attempt(job: job, number: 2), cause: "w: signal 9"),
                 .jobAbandoned(job, reason: "three times"),
                 .itemsCompleted(
-                    JobID(study: study, batch: 2, items: 0..<1), .trained(parameters: BlobReference(to: parameters), epochs: [])),
+                    JobID(study: study, batch: 2, items: 0..<1),
+                    .trained(parameters: BlobReference(to: parameters), epochs: [])),
             ]
             let blobs = [training, parameters].reduce(into: [:]) { $0[Digest(of: $1)] = $1 }
             do {

@@ -52,8 +52,8 @@ private enum Sample {
 
     static let results: [WorkResult] = [
         .trained(parameters: blob, epochs: [report, report]),
-        .maximizers(maximizers, oracleCalls: 12),
-        .gains([1, -1], oracleCalls: 3),
+        .maximizers(maximizers, oracleCalls: [12, 3]),
+        .gains([1, -1], oracleCalls: [3, 4]),
         .labels(Valuations(prices: [1, 2], standardErrors: [0.1, 0.2], statuses: [.ok, .notConverged])),
         .labels(Valuations(prices: [1], statuses: [.extended])),
         .predictions([0.5]),
@@ -248,10 +248,10 @@ private enum Sample {
         func assign(_ work: Work) -> FromCoordinator { .assign(.init(attempt: Sample.attempt, work: work)) }
         var uneven = Sample.maximizers
         uneven.labels = [1]
-        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: [1]))))
         uneven = Sample.maximizers
         uneven.inputs[0] = .nan
-        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: [1]))))
         #expect(refused(finished(.labels(Valuations(prices: [1, 2], statuses: [.ok])))))
         #expect(refused(ToCoordinator.want(.init(blob: Sample.blob, offset: 4))))
         #expect(refused(ToCoordinator.blob(.init(blob: Sample.blob, offset: 2, bytes: [1, 2]))))
