@@ -145,6 +145,9 @@ struct Checks {
         }
     }
 
+    /// Numbers of attempts that were under way are not durable: those of the next life start behind the last lost one.
+    mutating func coordinatorDied() { assigned = [:] }
+
     mutating func arrives(_ message: ToCoordinator) {
         if case .finished(let finished) = message {
             let isMisfit =
@@ -237,7 +240,7 @@ struct Checks {
         }
         // In a good world each call is made once, and counts once.
         let (made, counted) = (made[study] ?? 0, counted[study] ?? 0)
-        if !schedule.faults.canLoseWorkers, schedule.faults == Faults(lastingLike: schedule.faults),
+        if schedule.faults == Faults(lastingLike: schedule.faults),
             !facts.contains(where: { if case .jobAbandoned = $0 { true } else { false } }), made != counted
         {
             diverge(.ledger, "study \(study): \(made) oracle calls were made and \(counted) count")

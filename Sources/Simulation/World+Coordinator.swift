@@ -169,6 +169,7 @@ extension World {
         tell("the coordinator dies")
         isDown = true
         life += 1
+        checks.coordinatorDied()
         effectsLeft = nil
         for process in processes.values.sorted(by: { $0.id < $1.id }) { reconnect(process) }
         enter(.restart, after: seconds(0.05 + 3 * chances.uniform()))
