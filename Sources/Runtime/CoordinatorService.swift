@@ -44,6 +44,7 @@ package final class CoordinatorService {
         settings.heartbeat = cluster.heartbeat
         settings.lost = cluster.lost
         settings.crashLimit = cluster.crashLimit
+        settings.maxWorkers = cluster.maxWorkers
         settings.shardSize = cluster.shardSize
         settings.publisher = publisher.address
         coordinator = Coordinator(settings: settings)

@@ -45,7 +45,8 @@ extension World {
         case "crash": if let process = anyone() { end(process, "signal 9") }
         case "hang":
             if let process = anyone() {
-                process.frozenUntil = now + seconds(30 * dice.uniform() * dice.uniform())
+                process.frozenUntil = max(
+                    process.frozenUntil, now + seconds(30 * dice.uniform() * dice.uniform()))
                 tell("\(process.name) stands still")
             }
         case "drain":
