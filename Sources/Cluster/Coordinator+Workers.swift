@@ -11,6 +11,8 @@ extension Coordinator {
             lose(old, cause: "replaced", isPlanned: false, &effects, now)
         }
         let isNew = roster[hello.incarnation] == nil
+        // Whoever is let in costs memory until it has been silent for long; it says hello again until there is room.
+        guard !isNew || roster.count < settings.maxWorkers else { return }
         var held: [Roster.Lease] = []
         for attempt in hello.held where isWanted(attempt.job) {
             guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }

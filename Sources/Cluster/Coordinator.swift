@@ -16,6 +16,8 @@ package struct Coordinator: Sendable {
         package var lost: Duration = .seconds(10)
         /// A job whose attempts were lost so often is abandoned.
         package var crashLimit = 3
+        /// The most processes at a time; who comes after them is not answered.
+        package var maxWorkers = 500
         /// The most seeds per ascent job.
         package var shardSize = 256
         /// The most inputs per label or prediction job.

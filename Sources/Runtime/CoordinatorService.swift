@@ -49,6 +49,7 @@ package final class CoordinatorService {
         settings.heartbeat = cluster.heartbeat
         settings.lost = cluster.lost
         settings.crashLimit = cluster.crashLimit
+        settings.maxWorkers = cluster.maxWorkers
         settings.shardSize = cluster.shardSize
         settings.publisher = publisher.address
         coordinator = Coordinator(settings: settings, facts: try journal?.facts() ?? [], at: .now)

@@ -148,8 +148,8 @@ struct Checks {
         }
     }
 
-    /// A new life numbers its attempts anew: those that were not lost stand in no fact.
-    mutating func restarted() {
+    /// Numbers of attempts that were under way are not durable: those of the next life start behind the last lost one.
+    mutating func coordinatorDied() {
         hasRestarted = true
         assigned = [:]
     }
@@ -234,7 +234,7 @@ struct Checks {
 
     private mutating func checkStatistics(_ study: StudyID, _ facts: [Fact]) {
         // A coordinator's later life counts anew.
-        guard let statistics = statistics[study], schedule.faults.coordinatorCrash + schedule.faults.failingDisk == 0
+        guard let statistics = statistics[study], !hasRestarted
         else { return }
         let jobs = facts.count { if case .itemsCompleted = $0 { true } else { false } }
         let abandoned = facts.count { if case .jobAbandoned = $0 { true } else { false } }
@@ -246,7 +246,7 @@ struct Checks {
         }
         // In a good world each call is made once, and counts once.
         let (made, counted) = (made[study] ?? 0, (counted[study] ?? 0) - statistics.reusedCalls)
-        if !schedule.faults.canLoseWorkers, schedule.faults == Faults(lastingLike: schedule.faults),
+        if schedule.faults == Faults(lastingLike: schedule.faults),
             !facts.contains(where: { if case .jobAbandoned = $0 { true } else { false } }), made != counted
         {
             diverge(.ledger, "study \(study): \(made) oracle calls were made and \(counted) count")

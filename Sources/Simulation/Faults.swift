@@ -119,13 +119,6 @@ package struct Faults: Sendable, Hashable {
             : present.map { "\($0.name) \(rounded(self[keyPath: $0.field]))" }.joined(separator: ", ")
                 + " for \(rounded(lasting)) s"
     }
-
-    /// Whether a worker can be lost, or seem to be, or what it holds be lost on the way.
-    var canLoseWorkers: Bool {
-        [drop, delay, reorder, partition, reconnect, crash, hang, jump, poison, replay, forge, slowDisk]
-            .contains { $0 > 0 }
-            || !Self.ofTheCoordinator.isDisjoint(with: Self.kinds.filter { self[keyPath: $0.field] > 0 }.map(\.name))
-    }
 }
 
 /// Three digits after the point, for people.

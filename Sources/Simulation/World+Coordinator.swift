@@ -196,6 +196,7 @@ extension World {
         tell("the coordinator dies")
         isDown = true
         life += 1
+        checks.coordinatorDied()
         effectsLeft = nil
         for process in processes.values.sorted(by: { $0.id < $1.id }) { reconnect(process) }
         enter(.restart, after: seconds(0.05 + 3 * chances.uniform()))
@@ -205,7 +206,6 @@ extension World {
     func restart() {
         tell("the coordinator starts again")
         isDown = false
-        checks.restarted()
         coordinatorBusyUntil = 0
         coordinatorWakes = nil
         coordinatorClock = Int64(chances.below(1 << 40))

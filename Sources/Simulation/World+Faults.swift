@@ -13,11 +13,10 @@ extension World {
     /// Whether a kind of fault comes at a rate.
     static func isTimed(_ kind: Int) -> Bool { timed.contains(Faults.kinds[kind].name) }
 
-    /// Enters the next fault of a kind: after an exponential time, if there are any.
+    /// Enters the next fault of a kind, if there are any: after a time that is irregular and right on average.
     func enterNext(_ kind: Int) {
         let rate = faults[keyPath: Faults.kinds[kind].field]
         guard rate > 0 else { return }
-        // −ln u by its definition as an integral would need a library; a sum of uniforms is as irregular as it must be.
         let wait =
             (calamities[kind].uniform() + calamities[kind].uniform() * calamities[kind].uniform()) / (0.75 * rate)
         enter(.fault(kind: kind), after: seconds(wait))
@@ -46,7 +45,8 @@ extension World {
         case "crash": if let process = anyone() { end(process, "signal 9") }
         case "hang":
             if let process = anyone() {
-                process.frozenUntil = now + seconds(30 * dice.uniform() * dice.uniform())
+                process.frozenUntil = max(
+                    process.frozenUntil, now + seconds(30 * dice.uniform() * dice.uniform()))
                 tell("\(process.name) stands still")
             }
         case "drain":

@@ -112,7 +112,8 @@ final class World {
 
     // MARK: Time
 
-    func seconds(_ value: Double) -> Int64 { Int64(value * 1e9) }
+    /// In nanoseconds; thirty years are for ever.
+    func seconds(_ value: Double) -> Int64 { Int64(min(value, 1e9) * 1e9) }
 
     /// A random time up to `most` milliseconds, of the stream for what takes time.
     func milliseconds(_ most: Double) -> Int64 { Int64(work.uniform() * most * 1e6) + 1000 }

@@ -177,8 +177,9 @@ import Testing
     }
 
     /// A coordinator with one study whose first batch is 1000 labels.
-    private func labelling(crashLimit: Int = 3) -> (CoordinatorBox, StudyID) {
+    private func labelling(crashLimit: Int = 3, maxWorkers: Int = 500) -> (CoordinatorBox, StudyID) {
         var settings = Coordinator.Settings()
+        settings.maxWorkers = maxWorkers
         settings.crashLimit = crashLimit
         settings.rowsPerJob = 100
         settings.firstShard = 100
@@ -448,6 +449,18 @@ import Testing
             .received(hello(3, held: [job, future, beyond]), from: PeerID(9)), at: start)
         let answers = messages(effects, to: PeerID(9))
         for attempt in [job, future, beyond] { #expect(answers.contains(.cancel(attempt)), "\(attempt)") }
+    }
+
+    @Test func noMoreProcessesThanAllowed() {
+        let (coordinator, _) = labelling(maxWorkers: 3)
+        for k in UInt64(1)...5 {
+            let answers = messages(coordinator.step(.received(hello(k), from: PeerID(k)), at: start), to: PeerID(k))
+            #expect(answers.contains { if case .welcome = $0 { true } else { false } } == (k <= 3), "\(k)")
+        }
+        // One who is there already may say hello again; when one leaves there is room.
+        #expect(!coordinator.step(.received(hello(2), from: PeerID(2)), at: start).isEmpty)
+        _ = coordinator.step(.received(.goodbye(Incarnation(1)), from: PeerID(1)), at: start)
+        #expect(!coordinator.step(.received(hello(5), from: PeerID(5)), at: start).isEmpty)
     }
 
     @Test func progressInAnothersNameKeepsNobodyAlive() {

@@ -161,7 +161,7 @@ final class World {
             step(peer, .started)
         case .wake:
             if let due = coordinator.deadline, due <= now { perform(coordinator.step(.tick, at: now), study) }
-            for (peer, process) in processes.sorted(by: { $0.key.value < $1.key.value }) {
+            for (peer, process) in processes.sorted(by: { $0.key.number < $1.key.number }) {
                 if let due = process.worker.deadline, due <= now { step(peer, .tick) }
             }
         }
