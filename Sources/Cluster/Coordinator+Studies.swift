@@ -192,19 +192,14 @@ extension Coordinator {
     mutating func end(
         _ study: StudyID, _ ending: StudyEvent.Ending, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard let run = run(study), run.ending == nil else { return }
+        guard run(study)?.ending == nil, index(study) != nil else { return }
         decide([.studyEnded(study, ending)], &effects, now)
         cancelLeases(of: study, &effects)
         if let k = index(study) {
             runs[k].enter(.done, now: now)
             tell(k, .ended(ending), &effects, now)
         }
-        // What only this study needed, and what went with the studies that are too old to be kept.
-        let needed = runs.reduce(into: Set<Digest>()) { $0.formUnion($1.blobs) }
-        let old = blobs.union(run.blobs).subtracting(needed).subtracting(
-            arriving.flatMap { $0.submission.attachments.map(\.blob.digest) })
-        blobs.subtract(old)
-        if !old.isEmpty { effects.append(.forget(old.sorted())) }
+        if !released.isEmpty { effects.append(.forget(released.sorted())) }
     }
 
     // MARK: What clients are told

@@ -101,7 +101,10 @@ package struct Coordinator: Sendable {
     var runs: [StudyRun] = []
     /// Good submissions whose attachments are on their way.
     var arriving: [Arrival] = []
+    /// Those that are at hand.
     var blobs: Set<Digest> = []
+    /// Those that went with the study that ended last.
+    var released: Set<Digest> = []
     var pulls: [Digest: Pull] = [:]
 
     struct Arrival: Sendable {
@@ -196,7 +199,9 @@ package struct Coordinator: Sendable {
                 run.statistics.abandoned += 1
             }
         case .studyEnded(let id, let ending):
+            var old: Set<Digest> = []
             withRun(id) { run in
+                old = run.blobs
                 run.ending = ending
                 run.plan = nil
                 run.batch = nil
@@ -207,9 +212,17 @@ package struct Coordinator: Sendable {
                 run.recorded = [:]
                 run.blobs = ending.blobs
             }
+            let ended = runs.filter { $0.ending != nil }
+            for run in ended.dropLast(settings.keptStudies) {
+                old.formUnion(run.blobs)
+                runs.removeAll { $0.id == run.id }
+            }
+            // What only this study needed, and what went with the studies that are too old to be kept.
+            let needed = runs.reduce(into: ending.blobs) { $0.formUnion($1.blobs) }
+            released = old.subtracting(needed).subtracting(
+                arriving.flatMap { $0.submission.attachments.map(\.blob.digest) })
             blobs.formUnion(ending.blobs)
-            let ended = runs.filter { $0.ending != nil }.map(\.id)
-            for old in ended.dropLast(settings.keptStudies) { runs.removeAll { $0.id == old } }
+            blobs.subtract(released)
         }
     }
 
