@@ -99,6 +99,14 @@ typedef struct {
 size_t ck_count_admissible(const double *centre, double scale, const double *offsets, size_t count, size_t dimension,
                            const double *lower, const double *upper, const ck_cut *cuts, size_t cut_count);
 
+/// squares[j] = sum over i of (columns[i * stride + j] - x[i])² for j < count, i in ascending order, without fused
+/// operations: the distances of points that are stored coordinate by coordinate. Reads up to 7 numbers more per column.
+void ck_squared_distances(const double *columns, size_t stride, size_t count, const double *x, size_t dimension,
+                          double *squares);
+/// counts[k] += how many of those squared distances are <= limits[k], for k < limit_count.
+void ck_count_within(const double *columns, size_t stride, size_t count, const double *x, size_t dimension,
+                     const double *limits, size_t limit_count, ptrdiff_t *counts);
+
 // MARK: Threads (team.c)
 
 /// A fixed set of threads that run one function together: the caller and size - 1 helpers that sleep in between.
