@@ -4,7 +4,7 @@ SYSTEM_PACKAGES := libzmq3-dev libsodium-dev libsqlite3-dev
 STUDY ?= Studies/barrier-backdoor.yaml
 SECONDS ?= 60
 
-.PHONY: help run test test-long fuzz mutations build system protos format lint clean
+.PHONY: help run test test-long bench fuzz mutations build system protos format lint clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ fuzz: system
 ## mutations  remove guards of the state machines, one at a time, and see that the simulation finds each
 mutations: system
 	Tests/Mutations/run.py
+
+## bench      measure: the limit of the machine, Cairn, and its peers where Benchmarks/peers.sh has installed them
+bench: build
+	swift run -c release --package-path Benchmarks benchmarks --output Docs/Results/benchmarks.md
 
 ## build      the command, .build/release/cairn
 build: system
