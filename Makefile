@@ -1,9 +1,10 @@
 # What a newcomer needs: `make run` for the main job, `make test` for the tests. `make help` lists the rest.
 
-SYSTEM_PACKAGES := libzmq3-dev libsodium-dev
+SYSTEM_PACKAGES := libzmq3-dev libsodium-dev libsqlite3-dev
 STUDY ?= Studies/barrier-backdoor.yaml
+SECONDS ?= 60
 
-.PHONY: help run test test-long build system protos format lint clean
+.PHONY: help run test test-long bench fuzz mutations build system protos format lint clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -12,15 +13,29 @@ help:
 run: build
 	.build/release/cairn run $(STUDY) --cluster cluster.yaml
 
-## test       install what is missing, build, and run the tests
+## test       install what is missing, build, and run the tests; among them 20,000 simulated schedules of faults
 test: system
 	swift build -c release --build-tests
 	swift test -c release --skip-build
+	.build/release/cairn simulate --count 20000
 
 ## test-long  the tests and, for a quarter of an hour, the main job at full size under ten seeds and actions
 test-long: system
 	swift build -c release --build-tests
 	CAIRN_LONG_TESTS=all swift test -c release --skip-build
+
+## fuzz       feed everything that reads bytes of others to libFuzzer, SECONDS=… for each of eight readers
+fuzz: system
+	CAIRN_FUZZ=1 swift build --scratch-path .build-fuzz -c release --product Fuzz --sanitize fuzzer
+	Fuzz/run.sh $(SECONDS)
+
+## mutations  remove guards of the state machines, one at a time, and see that the simulation finds each
+mutations: system
+	Tests/Mutations/run.py
+
+## bench      measure: the limit of the machine, Cairn, and its peers where Benchmarks/peers.sh has installed them
+bench: build
+	swift run -c release --package-path Benchmarks benchmarks --output Docs/Results/benchmarks.md
 
 ## build      the command, .build/release/cairn
 build: system
@@ -28,11 +43,11 @@ build: system
 
 ## system     the Debian packages that the build needs
 system:
-	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ]; then exit 0; fi; \
+	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ] && [ -e /usr/include/sqlite3.h ]; then exit 0; fi; \
 	if ! command -v swift >/dev/null; then echo "Swift 6.2 or newer is needed: https://swift.org/install"; exit 1; fi; \
 	install="apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)"; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "Needed: the headers of libzmq 4.3 and libsodium (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
+		echo "Needed: the headers of libzmq 4.3, libsodium and SQLite 3.40 (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update && DEBIAN_FRONTEND=noninteractive $$install; \
 	elif command -v sudo >/dev/null && sudo apt-get update && sudo DEBIAN_FRONTEND=noninteractive $$install; then :; \
 	else echo "Not root and no sudo. Have an administrator run: apt-get update && $$install"; exit 1; fi
@@ -46,12 +61,12 @@ protos:
 
 ## format     put the sources into the project's format
 format:
-	swift format format -i -r Sources Tests Package.swift
+	swift format format -i -r Sources Tests Fuzz Package.swift
 
 ## lint       check it
 lint:
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests Fuzz Package.swift
 
 ## clean      remove what was built
 clean:
-	rm -rf .build results
+	rm -rf .build .build-fuzz .build-mutations results

@@ -18,6 +18,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -31,19 +32,21 @@ let package = Package(
             name: "Wire",
             dependencies: ["Cluster", "Regression", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             swiftSettings: settings),
+        .target(name: "Simulation", dependencies: ["Cluster", "Regression", "Wire"], swiftSettings: settings),
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
         .target(
             name: "Runtime",
             dependencies: [
                 "Cluster", "Pricing", "Regression", "Wire", "ZeroMQ", "Yams",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "cairn",
             dependencies: [
-                "Cluster", "Pricing", "Regression", "Runtime",
+                "Cluster", "Pricing", "Regression", "Runtime", "Simulation",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -58,9 +61,20 @@ let package = Package(
             name: "ClusterTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
         .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
+        .testTarget(
+            name: "RuntimeTests", dependencies: ["Cluster", "Regression", "Runtime"], swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// `make fuzz` builds everything for libFuzzer, in a folder of its own.
+if Context.environment["CAIRN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "Fuzz", dependencies: ["Cluster", "Pricing", "Regression", "Runtime", "Wire"], path: "Fuzz",
+            exclude: ["Corpora"], swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
+}

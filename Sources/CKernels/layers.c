@@ -25,14 +25,30 @@ void ck_momentum(float *w, const float *g, float *m, size_t count, float momentu
     CK_DISPATCH(momentum)(w, g, m, count, momentum, rate);
 }
 
+typedef float quad __attribute__((ext_vector_type(4), aligned(4)));
+
+/// Four rows of `from` become four columns of `to`.
+static inline void transpose_quad(const float *from, size_t ldfrom, float *to, size_t ldto) {
+    quad a = *(const quad *)from, b = *(const quad *)(from + ldfrom);
+    quad c = *(const quad *)(from + 2 * ldfrom), d = *(const quad *)(from + 3 * ldfrom);
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(quad *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(quad *)(to + ldto) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    *(quad *)(to + 2 * ldto) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+    *(quad *)(to + 3 * ldto) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+}
+
 void ck_transpose(const float *from, size_t ldfrom, size_t outputs, size_t inputs, float *to, size_t ldto) {
-    // Eight outputs at a time: eight rows are read in step, and what is written lies side by side.
+    // Sixteen outputs at a time: a whole cache line of `to` is written at once.
     size_t o = 0;
-    for (; o + 8 <= outputs; o += 8) {
-        const float *rows = from + o * ldfrom;
-        for (size_t i = 0; i < inputs; i++) {
-            float *column = to + i * ldto + o;
-            for (size_t j = 0; j < 8; j++) column[j] = rows[j * ldfrom + i];
+    for (; o + 16 <= outputs; o += 16) {
+        size_t i = 0;
+        for (; i + 4 <= inputs; i += 4) {
+            for (size_t j = o; j < o + 16; j += 4) transpose_quad(from + j * ldfrom + i, ldfrom, to + i * ldto + j, ldto);
+        }
+        for (; i < inputs; i++) {
+            for (size_t j = o; j < o + 16; j++) to[i * ldto + j] = from[j * ldfrom + i];
         }
     }
     for (; o < outputs; o++) {

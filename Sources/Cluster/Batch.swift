@@ -15,11 +15,11 @@ package struct Batch: Sendable {
     package let content: Content
     package let count: Int
     /// Numbers per item in the content's rows.
-    private let width: Int
+    package let dimension: Int
 
     package init(_ content: Content, dimension: Int) {
         self.content = content
-        width = dimension
+        self.dimension = dimension
         switch content {
         case .train(let trainings): count = trainings.count
         case .probe(_, _, _, let maximizers): count = maximizers.count
@@ -48,7 +48,9 @@ package struct Batch: Sendable {
 
     /// The work of some items; a training is always one item.
     package func work(_ items: Range<Int>) -> Work {
-        func rows(_ all: [Double]) -> [Double] { Array(all[items.lowerBound * width..<items.upperBound * width]) }
+        func rows(_ all: [Double]) -> [Double] {
+            Array(all[items.lowerBound * dimension..<items.upperBound * dimension])
+        }
         switch content {
         case .train(let trainings): return .train(trainings[items.lowerBound])
         case .ascend(let surface, let parameters, let stage, let seeds):
@@ -121,14 +123,29 @@ package struct BatchResults: Sendable {
         items.upperBound <= isDone.count && isDone[items].contains(false)
     }
 
+    /// Items without a result, as ascending ranges.
+    package var open: [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        var start: Int?
+        for (item, isDone) in isDone.enumerated() {
+            if !isDone, start == nil { start = item }
+            if isDone, let first = start {
+                ranges.append(first..<item)
+                start = nil
+            }
+        }
+        if let first = start { ranges.append(first..<isDone.count) }
+        return ranges
+    }
+
     /// Whether a result is one for these items: of the right kind and number.
     package func fits(_ items: Range<Int>, _ result: WorkResult) -> Bool {
         guard items.lowerBound >= 0, !items.isEmpty, items.upperBound <= isDone.count else { return false }
         switch (kind, result) {
         case (.train, .trained): return items.count == 1
         case (.ascend, .maximizers(let found, let calls)):
-            return found.count == items.count && found.dimension == dimension && calls >= 0
-        case (.probe, .gains(let gains, let calls)): return gains.count == items.count && calls >= 0
+            return found.count == items.count && found.dimension == dimension && calls.count == items.count
+        case (.probe, .gains(let gains, let calls)): return gains.count == items.count && calls.count == items.count
         case (.predict, .predictions(let predictions)): return predictions.count == items.count
         case (.label, .labels(let labels)):
             return labels.prices.count == items.count && labels.statuses.count == items.count
@@ -143,20 +160,23 @@ package struct BatchResults: Sendable {
     package mutating func record(_ items: Range<Int>, _ result: WorkResult) -> Bool {
         guard fits(items, result) else { return false }
         guard isOpen(items) else { return true }
-        oracleCalls += result.oracleCalls
         for (k, item) in items.enumerated() where !isDone[item] {
             switch result {
             case .trained(let parameters, let reports):
                 trained[item] = parameters
                 epochs[item] = reports
-            case .maximizers(let found, _):
+            case .maximizers(let found, let calls):
+                oracleCalls += calls[k]
                 for i in 0..<dimension { maximizers.inputs[item * dimension + i] = found.inputs[k * dimension + i] }
                 maximizers.predictions[item] = found.predictions[k]
                 maximizers.labels[item] = found.labels[k]
                 maximizers.standardErrors[item] = found.standardErrors[k]
-            case .gains(let values, _), .predictions(let values):
+            case .gains(let values, let calls):
+                oracleCalls += calls[k]
                 numbers[item] = values[k]
+            case .predictions(let values): numbers[item] = values[k]
             case .labels(let labels):
+                oracleCalls += 1
                 valuations.prices[item] = labels.prices[k]
                 valuations.statuses[item] = labels.statuses[k]
                 if !labels.standardErrors.isEmpty { valuations.standardErrors[item] = labels.standardErrors[k] }

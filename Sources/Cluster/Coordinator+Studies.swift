@@ -6,7 +6,7 @@ extension Coordinator {
     // MARK: Submission
 
     mutating func submitted(_ submission: ToCoordinator.Submission, _ peer: PeerID, _ effects: inout [Effect]) {
-        if let k = runs.firstIndex(where: { $0.token == submission.token }) {
+        if let k = runs.firstIndex(where: { $0.submission.token == submission.token }) {
             if !runs[k].watchers.contains(peer) { runs[k].watchers.append(peer) }
             effects.append(.send(.accepted(.init(token: submission.token, study: runs[k].id)), to: peer))
         } else if let k = arriving.firstIndex(where: { $0.submission.token == submission.token }) {
@@ -24,7 +24,7 @@ extension Coordinator {
         _ submission: ToCoordinator.Submission, _ study: StudyID, _ peer: PeerID, _ effects: inout [Effect],
         _ now: Instant
     ) {
-        guard !runs.contains(where: { $0.token == submission.token }),
+        guard !runs.contains(where: { $0.submission.token == submission.token }),
             !arriving.contains(where: { $0.submission.token == submission.token })
         else { return }
         let arrival = Arrival(submission: submission, study: study, peer: peer)
@@ -39,29 +39,36 @@ extension Coordinator {
         let submission = arrival.submission
         guard submission.attachments.allSatisfy({ blobs.contains($0.blob.digest) }) else { return }
         arriving.removeAll { $0.submission.token == submission.token }
-        decide(
-            [
-                .studyAccepted(
-                    arrival.study, token: submission.token, study: submission.study,
-                    attachments: submission.attachments)
-            ], &effects, now)
+        decide([.studyAccepted(arrival.study, submission)], &effects, now)
         let k = runs.count - 1
         runs[k].watchers = [arrival.peer]
         runs[k].statistics.workers = roster.count(.worker)
         runs[k].statistics.numerics = Set(roster.all.filter { $0.hello.role == .worker }.map(\.hello.numerics))
         effects.append(.send(.accepted(.init(token: submission.token, study: arrival.study)), to: arrival.peer))
-        effects.append(.begin(arrival.study, text: submission.study, submission.attachments))
+        resume(k, &effects, now)
+    }
+
+    /// Begins a study, or takes it up after an earlier life of the coordinator. The plan is a pure function of the
+    /// results, so it is made again from the start, and finds the recorded results of each batch as it comes to it.
+    mutating func resume(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
+        if let ending = runs[k].ending {
+            tell(k, .ended(ending), &effects, now)
+        } else {
+            effects.append(.begin(runs[k].id, runs[k].submission))
+        }
     }
 
     // MARK: The course of a study
 
     mutating func planned(
-        _ study: StudyID, _ plan: StudyPlan, _ step: PlanStep, _ effects: inout [Effect], _ now: Instant
+        _ study: StudyID, _ plan: StudyPlan?, _ step: PlanStep, _ effects: inout [Effect], _ now: Instant
     ) {
         guard let k = index(study), runs[k].ending == nil else { return }
         for bytes in step.blobs {
             effects.append(.store(bytes))
-            blobs.insert(Digest(of: bytes))
+            let digest = Digest(of: bytes)
+            blobs.insert(digest)
+            runs[k].blobs.insert(digest)
         }
         for (version, parameters) in step.published {
             effects.append(.publish(study, version: version, parameters))
@@ -75,12 +82,20 @@ extension Coordinator {
         case .batch(let batch):
             runs[k].batchNumber += 1
             runs[k].batch = batch
-            runs[k].results = BatchResults(for: batch, dimension: plan.study.domain.dimension)
-            runs[k].queue = ShardQueue(count: batch.count)
+            runs[k].results = BatchResults(for: batch, dimension: batch.dimension)
             runs[k].batchSince = now
             if batch.kind == .ascend, runs[k].searchSince == nil { runs[k].searchSince = now }
             runs[k].tries = [:]
-            advanceIfComplete(k, &effects, now)
+            for fact in runs[k].recorded.removeValue(forKey: runs[k].batchNumber) ?? [] { apply(fact, at: now) }
+            runs[k].queue = ShardQueue(count: 0)
+            if case .label(let oracle, let points) = batch.content, !runs[k].submission.wantsFreshLabels {
+                runs[k].awaitsLedger = true
+                effects.append(
+                    .lookUp(study, batch: runs[k].batchNumber, oracle, points: points, dimension: batch.dimension))
+            } else {
+                fillQueue(k, &effects)
+                advanceIfComplete(k, &effects, now)
+            }
         case .finished(let outcome):
             runs[k].batch = nil
             runs[k].results = nil
@@ -88,6 +103,57 @@ extension Coordinator {
         case .failed(let reason):
             end(study, .failed(reason), &effects, now)
         }
+    }
+
+    /// Takes what the ledger has of a batch, and queues the rest.
+    mutating func known(
+        _ study: StudyID, _ batch: Int, _ labels: [KnownLabels], _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard let k = index(study), runs[k].awaitsLedger, runs[k].batchNumber == batch else { return }
+        runs[k].awaitsLedger = false
+        for known in labels {
+            let items = known.first..<known.first + known.valuations.prices.count
+            guard runs[k].results?.isOpen(items) == true else { continue }
+            runs[k].statistics.reusedCalls += items.count
+            let job = JobID(study: study, batch: batch, items: items)
+            decide([.itemsCompleted(job, .labels(known.valuations))], &effects, now)
+        }
+        fillQueue(k, &effects)
+        advanceIfComplete(k, &effects, now)
+    }
+
+    /// Queues what is open of a new batch: after an earlier life of the coordinator some items are done, some are held
+    /// by workers that outlived it, and jobs that lost attempts stay as they were cut.
+    private mutating func fillQueue(_ k: Int, _ effects: inout [Effect]) {
+        var taken: [Range<Int>] = []
+        for member in roster.all {
+            for lease in member.held
+            where lease.attempt.job.study == runs[k].id && lease.attempt.job.batch == runs[k].batchNumber {
+                let items = lease.attempt.job.items
+                if runs[k].results?.isOpen(items) == true, !taken.contains(where: { $0.overlaps(items) }) {
+                    taken.append(items)
+                } else {
+                    _ = roster.release(lease.attempt.job, of: member.hello.incarnation)
+                    effects.append(.send(.cancel(lease.attempt), to: member.peer))
+                }
+            }
+        }
+        var tried: [Range<Int>] = []
+        for job in runs[k].tries.keys.sorted(by: { $0.items.lowerBound < $1.items.lowerBound })
+        where runs[k].results?.isOpen(job.items) == true && !(taken + tried).contains(where: { $0.overlaps(job.items) })
+        { tried.append(job.items) }
+        var open = runs[k].results?.open ?? []
+        for items in (taken + tried).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            open = open.flatMap { range -> [Range<Int>] in
+                guard range.overlaps(items) else { return [range] }
+                return [
+                    range.lowerBound..<max(range.lowerBound, items.lowerBound),
+                    min(range.upperBound, items.upperBound)..<range.upperBound,
+                ]
+            }
+        }
+        runs[k].queue = ShardQueue(items: open)
+        for items in tried.reversed() { runs[k].queue.giveBack(items) }
     }
 
     /// Ends a search whose time is over: with what it has found.
@@ -126,11 +192,14 @@ extension Coordinator {
     mutating func end(
         _ study: StudyID, _ ending: StudyEvent.Ending, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard let k = index(study), runs[k].ending == nil else { return }
+        guard run(study)?.ending == nil, index(study) != nil else { return }
         decide([.studyEnded(study, ending)], &effects, now)
-        runs[k].enter(.done, now: now)
         cancelLeases(of: study, &effects)
-        tell(k, .ended(ending), &effects, now)
+        if let k = index(study) {
+            runs[k].enter(.done, now: now)
+            tell(k, .ended(ending), &effects, now)
+        }
+        if !released.isEmpty { effects.append(.forget(released.sorted())) }
     }
 
     // MARK: What clients are told
@@ -141,13 +210,16 @@ extension Coordinator {
             return
         }
         if !runs[k].watchers.contains(peer) { runs[k].watchers.append(peer) }
-        let missed = runs[k].events.dropFirst(max(0, watch.after))
-        if !missed.isEmpty { effects.append(.send(.events(watch.study, Array(missed)), to: peer)) }
+        let missed = runs[k].events.dropFirst(watch.term == term ? max(0, watch.after) : 0)
+        guard !missed.isEmpty else { return }
+        effects.append(.send(.events(.init(study: watch.study, term: term, events: Array(missed))), to: peer))
     }
 
     mutating func tell(_ k: Int, _ what: StudyEvent.What, _ effects: inout [Effect], _ now: Instant) {
         let event = runs[k].record(what, now: now)
-        for peer in runs[k].watchers { effects.append(.send(.events(runs[k].id, [event]), to: peer)) }
+        for peer in runs[k].watchers {
+            effects.append(.send(.events(.init(study: runs[k].id, term: term, events: [event])), to: peer))
+        }
     }
 
     /// Tells of finished items, at most four times a second and at the end.

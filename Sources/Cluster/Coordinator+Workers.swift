@@ -11,8 +11,10 @@ extension Coordinator {
             lose(old, cause: "replaced", isPlanned: false, &effects, now)
         }
         let isNew = roster[hello.incarnation] == nil
+        // Whoever is let in costs memory until it has been silent for long; it says hello again until there is room.
+        guard !isNew || roster.count < settings.maxWorkers else { return }
         var held: [Roster.Lease] = []
-        for attempt in hello.held where run(attempt.job.study) != nil {
+        for attempt in hello.held where isWanted(attempt.job) {
             guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }
             held.append(Roster.Lease(attempt: attempt, since: now))
         }
@@ -20,8 +22,8 @@ extension Coordinator {
         effects.append(
             .send(
                 .welcome(.init(term: term, heartbeat: settings.heartbeat, publisher: settings.publisher)), to: peer))
-        // Jobs of no study that is known here will never be asked for.
-        for attempt in hello.held where run(attempt.job.study) == nil {
+        // Of no study that is known here, or done by somebody else in the meantime.
+        for attempt in hello.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))
         }
         // An assignment that was on its way when the connection broke never arrived.
@@ -36,6 +38,13 @@ extension Coordinator {
         }
     }
 
+    /// Whether a result of this job may still be wanted; while the next batch is being planned, any but those of the past.
+    private func isWanted(_ job: JobID) -> Bool {
+        guard let run = run(job.study), run.ending == nil, job.batch >= run.batchNumber else { return false }
+        guard let results = run.results else { return true }
+        return job.batch == run.batchNumber && results.isOpen(job.items)
+    }
+
     mutating func heartbeatReceived(
         _ heartbeat: ToCoordinator.Heartbeat, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
     ) {
@@ -44,6 +53,10 @@ extension Coordinator {
             return
         }
         roster.heard(heartbeat.incarnation, now: now)
+        // Done by somebody else, or assigned by a message that came twice: it may wait for blobs that are gone.
+        for attempt in heartbeat.held where !isWanted(attempt.job) {
+            effects.append(.send(.cancel(attempt), to: peer))
+        }
         // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
         for lease in member.held
         where !heartbeat.held.contains(lease.attempt) && lease.since + settings.heartbeat + settings.heartbeat <= now {
@@ -52,7 +65,10 @@ extension Coordinator {
         }
     }
 
-    mutating func progressReceived(_ progress: ToCoordinator.Progress, _ effects: inout [Effect], _ now: Instant) {
+    mutating func progressReceived(
+        _ progress: ToCoordinator.Progress, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard roster.incarnation(of: peer) == progress.incarnation else { return }
         roster.heard(progress.incarnation, now: now)
         guard let k = index(progress.attempt.job.study), progress.attempt.job.batch == runs[k].batchNumber,
             case .train(let works)? = runs[k].batch?.content, progress.attempt.job.items.upperBound <= works.count,
@@ -91,14 +107,19 @@ extension Coordinator {
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
             runs[k].results?.isOpen(attempt.job.items) == true
         else { return }
-        if let cause { decide([.attemptLost(attempt, cause: cause)], &effects, now) }
+        // Lost, held again by a worker that came back, and lost again, it counts once.
+        if let cause, runs[k].tries[attempt.job]?.lost.contains(attempt.number) != true {
+            decide([.attemptLost(attempt, cause: cause)], &effects, now)
+        }
         let losses = runs[k].tries[attempt.job]?.losses ?? []
         if losses.count >= settings.crashLimit {
             abandon(
                 attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
                 now)
         } else if !roster.isHeld(attempt.job) {
-            runs[k].tries[attempt.job, default: .init()].number = attempt.number
+            // A later attempt may have been lost before this one: numbers are never used again.
+            runs[k].tries[attempt.job, default: .init()].number = max(
+                attempt.number, runs[k].tries[attempt.job]?.number ?? 0)
             runs[k].queue.giveBack(attempt.job.items)
             runs[k].statistics.reassigned += 1
             tell(k, .reassigned("\(attempt): \(cause ?? "not started")"), &effects, now)
@@ -124,6 +145,8 @@ extension Coordinator {
             effects.append(.send(.unknownPeer, to: peer))
         }
         let job = finished.attempt.job
+        // The plan is being made again and has not come there yet: the worker will send it again.
+        if let run = run(job.study), run.ending == nil, job.batch > run.batchNumber { return }
         guard let k = index(job.study), job.batch == runs[k].batchNumber, runs[k].results?.isOpen(job.items) == true
         else {
             // Done already, or not wanted any more.
@@ -135,12 +158,30 @@ extension Coordinator {
             }
             return
         }
+        // Of a failure only the word of the attempt's holder counts, and once: it may come twice, late, or from a
+        // stranger.
+        if !isResult(finished, k) {
+            guard roster.incarnation(of: peer) == finished.incarnation,
+                roster[finished.incarnation]?.held.contains(where: { $0.attempt == finished.attempt }) == true
+            else {
+                effects.append(.send(.acknowledge(finished.attempt), to: peer))
+                return
+            }
+            complete(finished, peer, &effects, now)
+            return
+        }
         if case .success(.trained(let parameters, _)) = finished.outcome, !blobs.contains(parameters.digest) {
             runs[k].awaited[parameters.digest] = StudyRun.Awaited(finished: finished, peer: peer)
             pull(parameters, from: peer, &effects)
             return
         }
         complete(finished, peer, &effects, now)
+    }
+
+    /// Whether an attempt has ended well: with a result that fits its job.
+    private func isResult(_ finished: ToCoordinator.Finished, _ k: Int) -> Bool {
+        guard case .success(let result) = finished.outcome else { return false }
+        return runs[k].results?.fits(finished.attempt.job.items, result) == true
     }
 
     /// Takes a result whose blobs are here.
@@ -162,9 +203,18 @@ extension Coordinator {
         let failure: WorkFailure
         switch finished.outcome {
         case .success(let result) where runs[k].results?.fits(attempt.job.items, result) == true:
-            runs[k].statistics.jobs += 1
             runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
-            decide([.itemsCompleted(attempt.job, result)], &effects, now)
+            let cost = finished.duration.seconds / Double(attempt.job.items.count)
+            learn(finished.duration, attempt.job.items.count, k)
+            var facts: [Fact] = [.itemsCompleted(attempt.job, result)]
+            if case .labels(let valuations) = result, cost >= settings.ledgerCost,
+                let batch = runs[k].batch, case .label(let oracle, let points) = batch.content
+            {
+                let dimension = batch.dimension
+                let rows = attempt.job.items.lowerBound * dimension..<attempt.job.items.upperBound * dimension
+                facts.append(.labelsPaid(oracle, points: Array(points[rows]), valuations))
+            }
+            decide(facts, &effects, now)
             progressed(k, &effects, now)
             return
         case .success: failure = WorkFailure("a result that does not fit the job")
@@ -175,6 +225,19 @@ extension Coordinator {
         } else {
             giveBack(
                 lease ?? Roster.Lease(attempt: attempt, since: now), cause: failure.description, &effects, now)
+        }
+    }
+
+    /// Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside its
+    /// items is not known, so sizes are compared with time, not divided by it.
+    private mutating func learn(_ duration: Duration, _ items: Int, _ k: Int) {
+        guard let kind = runs[k].batch?.kind else { return }
+        let size = runs[k].shardSizes[kind] ?? settings.firstShard
+        let share = settings.secondsPerJob / max(duration.seconds, 1e-9)
+        if share > 2, items >= size {
+            runs[k].shardSizes[kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
+        } else if share < 0.5 {
+            runs[k].shardSizes[kind] = max(1, min(size, Int(Double(items) * share)))
         }
     }
 
@@ -189,13 +252,12 @@ extension Coordinator {
                 let incarnation = roster.idle(
                     role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
             {
-                guard let items = runs[k].queue.take(shardSize(batch.kind, waiting: runs[k].queue.waiting)) else {
-                    break
-                }
+                guard let items = runs[k].queue.take(shardSize(k, batch.kind)) else { break }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
                 // A late result may have done it in the meantime, or its holder come back.
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }
                 let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
+                runs[k].tries[job, default: .init()].number = attempt.number
                 roster.lease(attempt, to: incarnation, now: now)
                 runs[k].statistics.attempts += 1
                 effects.append(
@@ -204,16 +266,19 @@ extension Coordinator {
         }
     }
 
-    /// Full shards first, smaller ones (down to an eighth) towards the end, so that all workers finish together.
-    private func shardSize(_ kind: Work.Kind, waiting: Int) -> Int {
+    /// The first shards are small: nobody knows yet what an item costs. Then they are cut to last `secondsPerJob`, and
+    /// smaller towards the end, so that all workers finish together.
+    private func shardSize(_ k: Int, _ kind: Work.Kind) -> Int {
         let most =
             switch kind {
             case .train: 1
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
+        let affordable = runs[k].shardSizes[kind] ?? settings.firstShard
         let workers = max(1, roster.count(kind.role))
-        return min(most, max((most + 7) / 8, (waiting + 2 * workers - 1) / (2 * workers)))
+        let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
+        return max(1, min(most, share, affordable))
     }
 }
 
@@ -221,7 +286,7 @@ extension WorkResult {
     /// Oracle calls that went into it.
     var oracleCalls: Int {
         switch self {
-        case .maximizers(_, let calls), .gains(_, let calls): calls
+        case .maximizers(_, let calls), .gains(_, let calls): calls.reduce(0, +)
         case .labels(let valuations): valuations.prices.count
         case .trained, .predictions: 0
         }

@@ -6,6 +6,8 @@
 // when its holder is lost, and the first result to come is taken, whoever sends it. Leases make the work end sooner;
 // correctness does not rest on them.
 
+package import Regression
+
 package struct Coordinator: Sendable {
     package struct Settings: Sendable, Hashable {
         /// How often workers say that they are alive.
@@ -14,10 +16,21 @@ package struct Coordinator: Sendable {
         package var lost: Duration = .seconds(10)
         /// A job whose attempts were lost so often is abandoned.
         package var crashLimit = 3
+        /// The most processes at a time; who comes after them is not answered.
+        package var maxWorkers = 500
         /// The most seeds per ascent job.
         package var shardSize = 256
         /// The most inputs per label or prediction job.
         package var rowsPerJob = 4096
+        /// The most items of a job while nobody knows what an item costs.
+        package var firstShard = 8
+        /// What a job is cut to last, in seconds, when that is known.
+        package var secondsPerJob = 1.0
+        /// Labels that cost this much each, in seconds, are kept for other studies: a row of the ledger costs about
+        /// 10 µs to write and to find.
+        package var ledgerCost = 1e-3
+        /// Studies that have ended and can still be asked about.
+        package var keptStudies = 20
         /// Where parameters are published.
         package var publisher = ""
 
@@ -25,8 +38,8 @@ package struct Coordinator: Sendable {
     }
 
     package enum Event: Sendable {
-        /// The first event of a life.
-        case started(term: UInt64)
+        /// The first event of a life: its term is one above the last one's, and unfinished studies go on.
+        case started
         case received(ToCoordinator, from: PeerID)
         /// A message could not be sent to this peer: it is gone.
         case unreachable(PeerID)
@@ -37,12 +50,27 @@ package struct Coordinator: Sendable {
         /// A blob that was on its way is complete and is what it claims to be; or it is not.
         case stored(BlobReference)
         case damaged(BlobReference)
-        case planned(StudyID, StudyPlan, PlanStep)
+        /// The next step of a study's plan, and the plan after it; nil if there is none.
+        case planned(StudyID, StudyPlan?, PlanStep)
+        /// What the ledger has of a label batch.
+        case known(StudyID, batch: Int, [KnownLabels])
         case written(StudyID, files: [StudyEvent.File], incomplete: Bool)
         case tick
     }
 
+    /// Labels of consecutive items of a batch.
+    package struct KnownLabels: Sendable {
+        package var first: Int
+        package var valuations: Valuations
+
+        package init(first: Int, valuations: Valuations) {
+            self.first = first
+            self.valuations = valuations
+        }
+    }
+
     package enum Effect: Sendable {
+        /// Keep these for good, with the blobs that they name, before any later message is sent.
         case persist([Fact])
         case send(FromCoordinator, to: PeerID)
         /// Publish a version with its bytes, which the store has.
@@ -50,8 +78,10 @@ package struct Coordinator: Sendable {
         /// Check the text of a submission; answer with `validated` or `refused`.
         case validate(ToCoordinator.Submission, from: PeerID)
         /// Compute the first step of a study's plan, or the one after these results; answer with `planned`.
-        case begin(StudyID, text: String, [ToCoordinator.Attachment])
+        case begin(StudyID, ToCoordinator.Submission)
         case advance(StudyID, StudyPlan, BatchResults)
+        /// Look labels of a batch up in the ledger; answer with `known`.
+        case lookUp(StudyID, batch: Int, OracleReference, points: [Double], dimension: Int)
         /// Make the files of the result; answer with `written`.
         case write(StudyID, StudyOutcome, StudyStatistics)
         /// Keep these bytes.
@@ -60,6 +90,8 @@ package struct Coordinator: Sendable {
         case accept(BlobChunk)
         /// Send a part of a blob, or say that it is not here.
         case sendBlob(BlobRequest, to: PeerID)
+        /// These bytes are not needed any more.
+        case forget([Digest])
     }
 
     let settings: Settings
@@ -69,7 +101,10 @@ package struct Coordinator: Sendable {
     var runs: [StudyRun] = []
     /// Good submissions whose attachments are on their way.
     var arriving: [Arrival] = []
+    /// Those that are at hand.
     var blobs: Set<Digest> = []
+    /// Those that went with the study that ended last.
+    var released: Set<Digest> = []
     var pulls: [Digest: Pull] = [:]
 
     struct Arrival: Sendable {
@@ -85,7 +120,11 @@ package struct Coordinator: Sendable {
         var peer: PeerID
     }
 
-    package init(settings: Settings) { self.settings = settings }
+    /// - Parameter facts: of earlier lives, in order; their state is taken up, and studies go on with `started`.
+    package init(settings: Settings, facts: [Fact] = [], at now: Instant = Instant(nanoseconds: 0)) {
+        self.settings = settings
+        for fact in facts { apply(fact, at: now) }
+    }
 
     /// When `step(.tick)` is due at the latest.
     package var deadline: Instant? {
@@ -96,7 +135,9 @@ package struct Coordinator: Sendable {
     package mutating func step(_ event: Event, at now: Instant) -> [Effect] {
         var effects: [Effect] = []
         switch event {
-        case .started(let term): decide([.termBegan(term)], &effects, now)
+        case .started:
+            decide([.termBegan(term + 1)], &effects, now)
+            for k in runs.indices { resume(k, &effects, now) }
         case .received(let message, let peer): receive(message, peer, &effects, now)
         case .unreachable(let peer): disconnected(peer, &effects, now)
         case .validated(let submission, let study, let peer): validated(submission, study, peer, &effects, now)
@@ -105,6 +146,7 @@ package struct Coordinator: Sendable {
         case .stored(let blob): stored(blob, &effects, now)
         case .damaged(let blob): pulls[blob.digest] = nil
         case .planned(let study, let plan, let step): planned(study, plan, step, &effects, now)
+        case .known(let study, let batch, let labels): known(study, batch, labels, &effects, now)
         case .written(let study, let files, let incomplete):
             end(study, .done(files: files, incomplete: incomplete), &effects, now)
         case .tick: break
@@ -129,29 +171,37 @@ package struct Coordinator: Sendable {
     package mutating func apply(_ fact: Fact, at now: Instant) {
         switch fact {
         case .termBegan(let term): self.term = term
-        case .studyAccepted(let id, let token, let text, let attachments):
-            runs.append(StudyRun(id: id, token: token, text: text, attachments: attachments, accepted: now))
+        case .studyAccepted(let id, let submission):
+            runs.append(StudyRun(id: id, submission: submission, accepted: now))
+            blobs.formUnion(submission.attachments.map(\.blob.digest))
         case .itemsCompleted(let job, let result):
-            withRun(job.study) { run in
-                guard job.batch == run.batchNumber, run.results?.record(job.items, result) == true else { return }
+            if case .trained(let parameters, _) = result {
+                blobs.insert(parameters.digest)
+                withRun(job.study) { $0.blobs.insert(parameters.digest) }
+            }
+            withRun(of: job, fact) { run in
+                guard run.results?.record(job.items, result) == true else { return }
+                run.statistics.jobs += 1
                 run.tries[job] = nil
             }
+        case .labelsPaid: break
         case .attemptLost(let attempt, let cause):
-            withRun(attempt.job.study) { run in
-                guard attempt.job.batch == run.batchNumber else { return }
+            withRun(of: attempt.job, fact) { run in
                 run.tries[attempt.job, default: .init()].number = max(
                     attempt.number, run.tries[attempt.job]?.number ?? 0)
+                guard run.tries[attempt.job]!.lost.insert(attempt.number).inserted else { return }
                 run.tries[attempt.job]!.losses.append(cause)
             }
         case .jobAbandoned(let job, let reason):
-            withRun(job.study) { run in
-                guard job.batch == run.batchNumber else { return }
+            withRun(of: job, fact) { run in
                 run.results?.abandon(job.items, reason: reason)
                 run.tries[job] = nil
                 run.statistics.abandoned += 1
             }
         case .studyEnded(let id, let ending):
+            var old: Set<Digest> = []
             withRun(id) { run in
+                old = run.blobs
                 run.ending = ending
                 run.plan = nil
                 run.batch = nil
@@ -159,6 +209,31 @@ package struct Coordinator: Sendable {
                 run.queue = ShardQueue(count: 0)
                 run.tries = [:]
                 run.awaited = [:]
+                run.recorded = [:]
+                run.blobs = ending.blobs
+            }
+            let ended = runs.filter { $0.ending != nil }
+            for run in ended.dropLast(settings.keptStudies) {
+                old.formUnion(run.blobs)
+                runs.removeAll { $0.id == run.id }
+            }
+            // What only this study needed, and what went with the studies that are too old to be kept.
+            let needed = runs.reduce(into: ending.blobs) { $0.formUnion($1.blobs) }
+            released = old.subtracting(needed).subtracting(
+                arriving.flatMap { $0.submission.attachments.map(\.blob.digest) })
+            blobs.formUnion(ending.blobs)
+            blobs.subtract(released)
+        }
+    }
+
+    /// Changes the run that a job belongs to, if its batch is the current one. What was decided of a later batch, in an
+    /// earlier life, is applied when the plan has come there.
+    private mutating func withRun(of job: JobID, _ fact: Fact, _ body: (inout StudyRun) -> Void) {
+        withRun(job.study) { run in
+            if job.batch == run.batchNumber {
+                body(&run)
+            } else if job.batch > run.batchNumber, run.ending == nil {
+                run.recorded[job.batch, default: []].append(fact)
             }
         }
     }
@@ -176,7 +251,7 @@ package struct Coordinator: Sendable {
         case .hello(let hello): greet(hello, peer, &effects, now)
         case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
         case .finished(let finished): self.finished(finished, peer, &effects, now)
-        case .progress(let progress): progressReceived(progress, &effects, now)
+        case .progress(let progress): progressReceived(progress, peer, &effects, now)
         case .goodbye(let incarnation):
             guard roster.incarnation(of: peer) == incarnation else { return }
             lose(incarnation, cause: "left", isPlanned: true, &effects, now)
@@ -227,16 +302,12 @@ package struct Coordinator: Sendable {
         for member in roster.all {
             for lease in member.held {
                 leased.insert(lease.attempt.job)
-                guard let run = run(lease.attempt.job.study) else { continue }
-                precondition(
-                    lease.attempt.job.batch <= run.batchNumber, "\(lease.attempt) is of a batch that is not planned yet"
-                )
             }
         }
         for run in runs where run.ending == nil {
             guard let results = run.results else { continue }
             precondition(
-                results.remaining == 0 || run.queue.waiting > 0 || !run.awaited.isEmpty
+                results.remaining == 0 || run.queue.waiting > 0 || !run.awaited.isEmpty || run.awaitsLedger
                     || leased.contains { $0.study == run.id && $0.batch == run.batchNumber },
                 "study \(run.id) waits for items that nobody has")
         }

@@ -92,11 +92,18 @@ private func hexadecimal(_ value: UInt64) -> String {
     return String(repeating: "0", count: 16 - text.count) + text
 }
 
-/// A connection at the coordinator, named by the transport; a peer that reconnects gets a new one.
+/// A connection at the coordinator, named by the bytes that its transport routes by. A peer that reconnects has a new
+/// one, unless it chose its name itself.
 package struct PeerID: Sendable, Hashable {
-    package let value: UInt64
+    package let routing: [UInt8]
 
-    package init(_ value: UInt64) { self.value = value }
+    package init(routing: [UInt8]) { self.routing = routing }
+
+    /// For transports that number their connections.
+    package init(_ number: UInt64) { routing = (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+
+    /// The number of such a connection.
+    package var number: UInt64 { routing.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 }
 
 /// A job: some items of one batch of a study. What it computes is a pure function of this name, since the plan of a

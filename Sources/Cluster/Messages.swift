@@ -140,11 +140,14 @@ package enum ToCoordinator: Sendable, Hashable {
         /// The study file with its defaults filled in.
         package var study: String
         package var attachments: [Attachment]
+        /// Do not take labels from the ledger.
+        package var wantsFreshLabels: Bool
 
-        package init(token: UInt64, study: String, attachments: [Attachment]) {
+        package init(token: UInt64, study: String, attachments: [Attachment], wantsFreshLabels: Bool = false) {
             self.token = token
             self.study = study
             self.attachments = attachments
+            self.wantsFreshLabels = wantsFreshLabels
         }
     }
 
@@ -165,13 +168,15 @@ package enum ToCoordinator: Sendable, Hashable {
         }
     }
 
-    /// A wish to be told of a study's events from number `after` + 1 on.
+    /// A wish to be told of a study's events from number `after` + 1 of a term on; from the first of a later term.
     package struct Watch: Sendable, Hashable {
         package var study: StudyID
+        package var term: UInt64
         package var after: Int
 
-        package init(study: StudyID, after: Int) {
+        package init(study: StudyID, term: UInt64, after: Int) {
             self.study = study
+            self.term = term
             self.after = after
         }
     }
@@ -207,7 +212,7 @@ package enum FromCoordinator: Sendable, Hashable {
     // To clients.
     case accepted(Accepted)
     case rejected(Rejected)
-    case events(StudyID, [StudyEvent])
+    case events(StudyEvents)
     // To anyone.
     case want(BlobRequest)
     case blob(BlobChunk)
@@ -273,7 +278,20 @@ package enum FromCoordinator: Sendable, Hashable {
 
 // MARK: Events of a study
 
-/// Something that happened to a study, for clients: numbered from 1, without gaps.
+/// Events of a study, in order. Each term numbers its own: a restarted coordinator makes the plan again, and tells of it.
+package struct StudyEvents: Sendable, Hashable {
+    package var study: StudyID
+    package var term: UInt64
+    package var events: [StudyEvent]
+
+    package init(study: StudyID, term: UInt64, events: [StudyEvent]) {
+        self.study = study
+        self.term = term
+        self.events = events
+    }
+}
+
+/// Something that happened to a study, for clients: numbered from 1 in each term, without gaps.
 package struct StudyEvent: Sendable, Hashable {
     package var number: Int
     /// Since the study was accepted.
@@ -316,6 +334,12 @@ package struct StudyEvent: Sendable, Hashable {
         case done(files: [File], incomplete: Bool)
         case failed(String)
         case cancelled
+
+        /// Blobs that it names.
+        package var blobs: Set<Digest> {
+            guard case .done(let files, _) = self else { return [] }
+            return Set(files.map(\.blob.digest))
+        }
     }
 
     /// A file of the result folder.

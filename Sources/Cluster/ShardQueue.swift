@@ -1,28 +1,41 @@
 /// The items of a batch that wait to be leased. Items are cut into shards when they are asked for, so that waiting work
 /// costs no memory and shards may be of any size.
 package struct ShardQueue: Sendable {
-    private let count: Int
-    /// The first item that was never taken.
-    private var next = 0
+    /// Items that were never taken, the first last.
+    private var fresh: [Range<Int>]
     /// Shards that came back, the latest last; they go first.
     private var returned: [Range<Int>] = []
-
-    package init(count: Int) { self.count = count }
-
-    package var isEmpty: Bool { next == count && returned.isEmpty }
-
     /// Items that wait.
-    package var waiting: Int { returned.reduce(count - next) { $0 + $1.count } }
+    package private(set) var waiting: Int
+
+    package init(count: Int) { self.init(items: [0..<count]) }
+
+    /// - Parameter items: ascending, not overlapping.
+    package init(items: [Range<Int>]) {
+        fresh = items.filter { !$0.isEmpty }.reversed()
+        waiting = items.reduce(0) { $0 + $1.count }
+    }
+
+    package var isEmpty: Bool { fresh.isEmpty && returned.isEmpty }
 
     /// The next shard: one that came back, whole, else at most `size` new items.
     package mutating func take(_ size: Int) -> Range<Int>? {
-        if let shard = returned.popLast() { return shard }
-        guard next < count else { return nil }
-        let shard = next..<min(count, next + max(1, size))
-        next = shard.upperBound
+        let shard: Range<Int>
+        if let first = returned.popLast() {
+            shard = first
+        } else if let range = fresh.popLast() {
+            shard = range.prefix(max(1, size))
+            if shard.upperBound < range.upperBound { fresh.append(shard.upperBound..<range.upperBound) }
+        } else {
+            return nil
+        }
+        waiting -= shard.count
         return shard
     }
 
     /// Puts a shard back, in front of all others.
-    package mutating func giveBack(_ shard: Range<Int>) { returned.append(shard) }
+    package mutating func giveBack(_ shard: Range<Int>) {
+        returned.append(shard)
+        waiting += shard.count
+    }
 }

@@ -144,7 +144,11 @@ package struct StudyPlan: Sendable {
 
     /// Abandoned items end a study where it cannot do without them, and are named where it can.
     private mutating func note(_ results: BatchResults) throws(WorkFailure) {
-        for abandoned in results.abandoned {
+        // In the order of the items, not in that of time: which job was given up first is chance.
+        let abandoned = results.abandoned.sorted { a, b in
+            (a.items.lowerBound, a.items.upperBound) < (b.items.lowerBound, b.items.upperBound)
+        }
+        for abandoned in abandoned {
             let items = abandoned.items
             let what =
                 "\(phase.rawValue): items \(items.lowerBound)..<\(items.upperBound) abandoned: \(abandoned.reason)"

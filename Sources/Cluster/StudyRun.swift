@@ -13,6 +13,8 @@ package struct StudyStatistics: Sendable, Hashable {
     package var duplicatesDropped = 0
     /// Oracle calls of such results.
     package var repeatedCalls = 0
+    /// Labels that the ledger had.
+    package var reusedCalls = 0
     /// The most workers at a time.
     package var workers = 0
     /// Compute time of workers, and the time that they could have computed in: workers × time with worker batches open.
@@ -25,10 +27,11 @@ package struct StudyStatistics: Sendable, Hashable {
 
 struct StudyRun: Sendable {
     let id: StudyID
-    let token: UInt64
-    let text: String
-    let attachments: [ToCoordinator.Attachment]
+    let submission: ToCoordinator.Submission
     let accepted: Instant
+
+    /// Blobs that its jobs and its result need.
+    var blobs: Set<Digest>
 
     /// Nil while the next step is being computed.
     var plan: StudyPlan?
@@ -39,11 +42,17 @@ struct StudyRun: Sendable {
     var batch: Batch?
     var results: BatchResults?
     var queue = ShardQueue(count: 0)
+    /// The ledger is being asked for labels of the batch; nothing is queued until it has answered.
+    var awaitsLedger = false
+    /// The most items of a job, by what its kind was seen to cost.
+    var shardSizes: [Work.Kind: Int] = [:]
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
+    /// Facts of batches that are not planned yet: those of an earlier life, while the plan is made again.
+    var recorded: [Int: [Fact]] = [:]
     /// Results that wait for a blob: an attempt's parameters that are still on their way.
     var awaited: [Digest: Awaited] = [:]
 
@@ -62,14 +71,15 @@ struct StudyRun: Sendable {
         var number = 0
         /// Causes of the attempts that count against the job.
         var losses: [String] = []
+        /// Their numbers: none counts twice.
+        var lost: Set<Int> = []
     }
 
-    init(id: StudyID, token: UInt64, text: String, attachments: [ToCoordinator.Attachment], accepted: Instant) {
+    init(id: StudyID, submission: ToCoordinator.Submission, accepted: Instant) {
         self.id = id
-        self.token = token
-        self.text = text
-        self.attachments = attachments
+        self.submission = submission
         self.accepted = accepted
+        blobs = Set(submission.attachments.map(\.blob.digest))
         phaseSince = accepted
         batchSince = accepted
     }

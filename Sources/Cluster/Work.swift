@@ -161,8 +161,9 @@ package enum Work: Sendable, Hashable {
 /// What a job gives.
 package enum WorkResult: Sendable, Hashable {
     case trained(parameters: BlobReference, epochs: [EpochReport])
-    case maximizers(Maximizers, oracleCalls: Int)
-    case gains([Double], oracleCalls: Int)
+    /// With oracle calls per item.
+    case maximizers(Maximizers, oracleCalls: [Int])
+    case gains([Double], oracleCalls: [Int])
     /// Prices, standard errors (empty if exact) and statuses.
     case labels(Valuations)
     case predictions([Double])
@@ -247,7 +248,7 @@ package final class Workbench {
         case .probe(let settings, let parameters, let probe, let maximizers):
             let (gains, calls) = try surface(settings, parameters, blob).residualGains(
                 maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
-            return (.gains(gains, oracleCalls: calls), [])
+            return (.gains(gains, oracleCalls: gains.map { _ in calls / gains.count }), [])
         case .label(let reference, let points):
             let oracle = try self.oracle(reference)
             guard points.count.isMultiple(of: oracle.descriptor.inputs.count) else {

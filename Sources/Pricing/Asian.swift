@@ -16,7 +16,8 @@ public import Regression
 /// Spot, strike must be positive, maturity and volatility not negative, else `invalid`. Error: 1e-11 of the spot.
 public struct Asian: SmoothOracle {
     public let descriptor = OracleDescriptor(
-        name: "asian", version: "1", summary: "option on the arithmetic mean of n equally spaced prices, by convolution",
+        name: "asian", version: "1",
+        summary: "option on the arithmetic mean of n equally spaced prices, by convolution",
         citation: "Carverhill and Clewlow, Flexible convolution, Risk 3 (1990); Benhamou, J. Comp. Finance 6 (2002)",
         inputs: [
             .optionType,
@@ -68,6 +69,8 @@ public struct Asian: SmoothOracle {
             let spread = 9 * deviation * k.squareRoot()
             let below = ((ck_log(k) + min(drift, k * drift) - spread) / h).rounded(.down)
             let above = (ck_log(k) + max(drift, k * drift) + spread + k * deviation * deviation) / h
+            // Where drift and volatility are so far apart that the grid would not end, there is no price.
+            guard (above - below).rounded(.up) < 500_000 else { return (.nan, .nonFinite) }
             var next = [Double](repeating: 0, count: Int((above - below).rounded(.up)) + 1)
             let reach = Int((9 * deviation / h).rounded(.up))
             // e^{−z²/2} on points at distance h/deviation: neighbours differ by a factor that itself changes by a factor.

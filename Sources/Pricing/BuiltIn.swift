@@ -1,6 +1,6 @@
 public import Regression
 
-/// The oracles that every worker has. Those on several underlyings stand here for three.
+/// The oracles that every worker has.
 public let builtInOracles: [any Oracle] = [
-    DownAndOutPut(), Barrier(), DiscreteBarrier(), DoubleBarrier(), Lookback(), Asian(), American(),
+    DownAndOutPut(), Barrier(), DiscreteBarrier(), DoubleBarrier(), Lookback(), Asian(),
 ]

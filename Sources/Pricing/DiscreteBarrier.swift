@@ -37,7 +37,8 @@ public struct DiscreteBarrier: SmoothOracle {
                 scale: .logarithmic),
             .init(
                 name: "rebate", unit: "currency",
-                meaning: "paid when an out option is knocked out, or at maturity if an in option never came in", lower: 0,
+                meaning: "paid when an out option is knocked out, or at maturity if an in option never came in",
+                lower: 0,
                 upper: 5, usual: 0),
             .maturityYears, .volatility, .rate, .dividendYield,
         ],
@@ -78,18 +79,21 @@ public struct DiscreteBarrier: SmoothOracle {
             return (isIn ? rebate * ck_exp(-rate * maturity) : european, .ok)
         }
         // An in option is the vanilla one less an out option that pays (payoff − rebate) where it survives.
-        let out = survival(
+        let grown = survival(
             isCall: isCall, isUp: isUp, dates: dates, spot: spot, strike: strike, barrier: barrier,
-            atKnock: isIn ? 0 : rebate, atEnd: isIn ? -rebate : 0, maturity: maturity, volatility: volatility, rate: rate,
+            atKnock: isIn ? 0 : rebate, atEnd: isIn ? -rebate : 0, maturity: maturity, volatility: volatility,
+            rate: rate,
             yield: yield)
+        guard let out = grown else { return (.nan, .nonFinite) }
         return (isIn ? european - out : out, .ok)
     }
 
     /// An out option that pays `atKnock` at the date that knocks it out and `atEnd` beside its payoff if it survives.
+    /// Nil where drift and volatility are so far apart that the panels would not end.
     private func survival(
         isCall: Bool, isUp: Bool, dates: Int, spot: Double, strike: Double, barrier: Double, atKnock: Double,
         atEnd: Double, maturity: Double, volatility: Double, rate: Double, yield: Double
-    ) -> Double {
+    ) -> Double? {
         let step = maturity / Double(dates)
         let deviation = volatility * step.squareRoot()
         let side = isUp ? -1.0 : 1
@@ -122,7 +126,9 @@ public struct DiscreteBarrier: SmoothOracle {
         let total = volatility * maturity.squareRoot()
         let far = 9.5 * total + abs(drift) * Double(dates) + total * total
         let first = max(0, ((here - far) / deviation).rounded(.down))
-        let panels = max(1, Int(((max(here, 0) + far) / deviation - first).rounded(.up)))
+        let wanted = ((max(here, 0) + far) / deviation - first).rounded(.up)
+        guard wanted < 20_000, abs(drift / deviation) < 1e9 else { return nil }
+        let panels = max(1, Int(wanted))
         let size = 8
         let rule = Self.rule
         let nodes = (0..<panels * size).map { i in

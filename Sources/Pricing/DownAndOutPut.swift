@@ -145,29 +145,49 @@ public struct DownAndOutPut: Oracle {
     /// share.
     private static func integrate(top: Double, z0: Double, xi: Double, s: Double, k: Double) -> Sums {
         var sums = Sums()
-        forEachNode(top: top, centre: z0, xi: xi, s: s) { w, weight in
-            let z = w - z0
-            let density = weight * ck_exp(-0.5 * z * z)
-            let touch = ck_exp(-2 * xi * w)
-            let alive = -ck_expm1(-2 * xi * w)
-            let payoff = -k * ck_expm1(s * (w - top))
-            sums.value += density * payoff * alive
-            sums.mass += density * alive
-            sums.byDrift += density * payoff * alive * z
-            sums.byDeviation += density * payoff * ((z * z - 1) * alive - 4 * xi * w * touch)
-        }
-        // What the barrier takes away has its weight elsewhere: n(w − z₀) e^{−2ξw} is centred at z₀ − 2ξ.
-        forEachNode(top: top, centre: z0 - 2 * xi, xi: xi, s: s) { w, weight in
-            let payoff = -k * ck_expm1(s * (w - top))
-            sums.byBarrier += weight * ck_exp(-0.5 * (w - z0) * (w - z0) - 2 * xi * w) * payoff * (w + xi)
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: 6 * 16) { scratch in
+            // Sixteen numbers of each: the elementary functions work on whole panels.
+            let (w, weight) = (scratch.baseAddress!, scratch.baseAddress! + 16)
+            let (density, touch, alive, payoff) = (w + 32, w + 48, w + 64, w + 80)
+            forEachPanel(top: top, centre: z0, xi: xi, s: s, w, weight) {
+                for j in 0..<16 {
+                    let z = w[j] - z0
+                    density[j] = -0.5 * z * z
+                    touch[j] = -2 * xi * w[j]
+                    alive[j] = touch[j]
+                    payoff[j] = s * (w[j] - top)
+                }
+                ck_exp_all(density, density, 32)
+                ck_expm1_all(alive, alive, 32)
+                for j in 0..<16 {
+                    let z = w[j] - z0
+                    let (mass, pays, lives) = (weight[j] * density[j], -k * payoff[j], -alive[j])
+                    sums.value += mass * pays * lives
+                    sums.mass += mass * lives
+                    sums.byDrift += mass * pays * lives * z
+                    sums.byDeviation += mass * pays * ((z * z - 1) * lives - 4 * xi * w[j] * touch[j])
+                }
+            }
+            // What the barrier takes away has its weight elsewhere: n(w − z₀) e^{−2ξw} is centred at z₀ − 2ξ.
+            forEachPanel(top: top, centre: z0 - 2 * xi, xi: xi, s: s, w, weight) {
+                for j in 0..<16 {
+                    density[j] = -0.5 * (w[j] - z0) * (w[j] - z0) - 2 * xi * w[j]
+                    payoff[j] = s * (w[j] - top)
+                }
+                ck_exp_all(density, density, 16)
+                ck_expm1_all(payoff, payoff, 16)
+                for j in 0..<16 { sums.byBarrier += weight[j] * density[j] * -k * payoff[j] * (w[j] + xi) }
+            }
         }
         return sums
     }
 
     /// Gauss-Legendre with 16 nodes on panels: over the part of [0, top] where a normal density around `centre` is within
-    /// e^{−45} of its peak, each panel no wider than what the factors vary on. Weights include 1/√(2π).
-    private static func forEachNode(
-        top: Double, centre: Double, xi: Double, s: Double, _ body: (_ w: Double, _ weight: Double) -> Void
+    /// e^{−45} of its peak, each panel no wider than what the factors vary on. Calls `body` with the nodes and weights of
+    /// a panel in `w` and `weight`; weights include 1/√(2π).
+    private static func forEachPanel(
+        top: Double, centre: Double, xi: Double, s: Double, _ w: UnsafeMutablePointer<Double>,
+        _ weight: UnsafeMutablePointer<Double>, _ body: () -> Void
     ) {
         let peak = min(max(centre, 0), top)
         let reach = ((peak - centre) * (peak - centre) + 90).squareRoot()
@@ -179,9 +199,11 @@ public struct DownAndOutPut: Oracle {
             let width = min(widest, max(start, 1 / max(xi, 1)))
             let end = start + width < upper ? start + width : upper
             let (half, middle) = ((end - start) / 2, (end + start) / 2)
-            for node in 0..<16 {
-                body(middle + half * nodes[node], half * weights[node] * 0.398942280401432678)
+            for j in 0..<16 {
+                w[j] = middle + half * nodes[j]
+                weight[j] = half * weights[j] * 0.398942280401432678
             }
+            body()
             guard end > start else { return }
             start = end
         }

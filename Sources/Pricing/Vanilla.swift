@@ -2,7 +2,8 @@
 ///
 /// Without time or volatility the share ends at its forward. All numbers as in the inputs of the oracles.
 func vanilla<Number: Scalar>(
-    isCall: Bool, spot: Number, strike: Number, maturity: Number, volatility: Number, rate: Number, dividendYield: Number
+    isCall: Bool, spot: Number, strike: Number, maturity: Number, volatility: Number, rate: Number,
+    dividendYield: Number
 ) -> Number {
     let discount = Number.exp(-(rate * maturity))
     let sign = isCall ? 1.0 : -1

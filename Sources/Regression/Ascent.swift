@@ -88,9 +88,10 @@ extension ErrorSurface {
     public struct AscentResult: Sendable, Hashable {
         /// One per seed, in order. A seed at which the oracle never had a price keeps its place, with a NaN label.
         public var maximizers: Maximizers
-        public var oracleCalls: Int
+        /// One number per seed.
+        public var oracleCalls: [Int]
 
-        public init(maximizers: Maximizers, oracleCalls: Int) {
+        public init(maximizers: Maximizers, oracleCalls: [Int]) {
             self.maximizers = maximizers
             self.oracleCalls = oracleCalls
         }
@@ -112,7 +113,7 @@ extension ErrorSurface {
             dimension: dimension, inputs: seeds, predictions: [Double](repeating: .nan, count: count),
             labels: [Double](repeating: .nan, count: count), standardErrors: [Double](repeating: 0, count: count))
         var heights = [Double](repeating: -1, count: count)
-        var calls = 0
+        var calls = [Int](repeating: 0, count: count)
         position.withUnsafeMutableBufferPointer { position in
             for row in 0..<count {
                 domain.project(.init(rebasing: position[row * dimension..<(row + 1) * dimension]))
@@ -127,7 +128,7 @@ extension ErrorSurface {
             here.reserveCapacity(active.count * dimension)
             for row in active { here += position[row * dimension..<(row + 1) * dimension] }
             let values = values(here, slopes: t < stage.steps)
-            calls += values.oracleCalls
+            for row in active { calls[row] += values.oracleCalls / active.count }
 
             var moving: [Int] = []
             moving.reserveCapacity(active.count)

@@ -41,7 +41,8 @@ public struct Contract: Oracle {
         let all = base.descriptor
         let known = Set(all.inputs.map(\.name))
         for name in terms.keys.sorted() where name != "assets" && !known.contains(name) {
-            throw Problem(input: name, message: "is no input of \(all.name); it has \(known.sorted().joined(separator: ", "))")
+            throw Problem(
+                input: name, message: "is no input of \(all.name); it has \(known.sorted().joined(separator: ", "))")
         }
         var row = [Double](repeating: 0, count: all.inputs.count)
         var fixed = [Bool](repeating: false, count: row.count)
@@ -120,7 +121,8 @@ public struct Contract: Oracle {
 
     /// The oracle of a fingerprint, among those at hand: one of them, or a contract on one of them.
     public static func oracle(named name: String, fingerprint: String, among oracles: [any Oracle]) -> (any Oracle)? {
-        if let oracle = oracles.first(where: { $0.descriptor.name == name && $0.descriptor.fingerprint == fingerprint }) {
+        if let oracle = oracles.first(where: { $0.descriptor.name == name && $0.descriptor.fingerprint == fingerprint })
+        {
             return oracle
         }
         let parts = fingerprint.split(separator: "?", maxSplits: 1)

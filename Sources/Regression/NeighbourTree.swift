@@ -5,6 +5,8 @@
 // lies inside is counted whole. Answers equal the brute-force ones, ties included: boxes near the ball's surface are
 // always opened, and the distances of points are compared in one fixed arithmetic.
 
+internal import CKernels
+
 /// A k-d tree over rows of points.
 public struct NeighbourTree: Sendable {
     public let dimension: Int
@@ -12,8 +14,9 @@ public struct NeighbourTree: Sendable {
 
     /// The points as they came.
     private let original: [Double]
-    /// Points in tree order, and the row that each had.
-    private let points: [Double]
+    /// Points in tree order, coordinate by coordinate, each with a few zeros behind it; and the row that each had.
+    private let columns: [Double]
+    private let stride: Int
     private let rows: [Int32]
     private let nodes: [Node]
     /// Per node, the lower and upper corner of its box: 2 · dimension numbers.
@@ -26,7 +29,7 @@ public struct NeighbourTree: Sendable {
         var right: Int32
     }
 
-    private static let leafSize = 16
+    private static let leafSize = 48
 
     /// - Parameter points: rows of `dimension` finite numbers.
     public init(_ points: [Double], dimension: Int) {
@@ -36,11 +39,13 @@ public struct NeighbourTree: Sendable {
         var nodes: [Node] = []
         var boxes: [Double] = []
         if count > 0 { Self.build(points, dimension, &rows, 0..<count, &nodes, &boxes) }
-        var ordered: [Double] = []
-        ordered.reserveCapacity(points.count)
-        for row in rows { ordered += points[Int(row) * dimension..<(Int(row) + 1) * dimension] }
+        stride = count + 8
+        var columns = [Double](repeating: 0, count: stride * dimension)
+        for (k, row) in rows.enumerated() {
+            for i in 0..<dimension { columns[i * stride + k] = points[Int(row) * dimension + i] }
+        }
         original = points
-        self.points = ordered
+        self.columns = columns
         self.rows = rows
         self.nodes = nodes
         self.boxes = boxes
@@ -102,27 +107,24 @@ public struct NeighbourTree: Sendable {
 
     /// How many points lie within each of `radii` (ascending) of `point`, its surface included.
     public func counts(around point: [Double], radii: [Double]) -> [Int] {
-        guard count > 0, !radii.isEmpty else { return radii.map { _ in 0 } }
+        var counts = [Int](repeating: 0, count: radii.count)
+        guard count > 0, let largest = radii.last else { return counts }
         let squares = radii.map { $0 * $0 }
-        // A point within radii[k] but not within radii[k − 1] is added at k, then summed up.
-        var added = [Int](repeating: 0, count: radii.count + 1)
-        visit(around: point) { least, most, range in
-            guard least <= squares.last! * (1 + 1e-9) else { return .skip }
-            // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
-            let first = squares.firstIndex { least <= $0 * (1 + 1e-9) }!
-            if most < squares[first] * (1 - 1e-9) {
-                added[first] += range.count
+        counts.withUnsafeMutableBufferPointer { counts in
+            visit(around: point) { least, most, range in
+                guard least <= largest * largest * (1 + 1e-9) else { return .skip }
+                // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
+                let first = squares.firstIndex { least <= $0 * (1 + 1e-9) }!
+                guard most < squares[first] * (1 - 1e-9) else { return .open }
+                for k in first..<radii.count { counts[k] += range.count }
                 return .skip
+            } leaf: { columns, range in
+                ck_count_within(
+                    columns + range.lowerBound, stride, range.count, point, dimension, squares, radii.count,
+                    counts.baseAddress!)
             }
-            return .open
-        } leaf: { square in
-            if let k = squares.firstIndex(where: { square <= $0 }) { added[k] += 1 }
         }
-        var total = 0
-        return radii.indices.map { k in
-            total += added[k]
-            return total
-        }
+        return counts
     }
 
     /// The rows within `radius` of `point`, ascending.
@@ -158,22 +160,32 @@ public struct NeighbourTree: Sendable {
 
     private enum Visit { case open, skip }
 
+    /// Walks the tree as below; `leaf` sees the rows of opened leaves and their squared distances.
     private func visit(
         around point: [Double], node decide: (_ least: Double, _ most: Double, _ range: Range<Int>) -> Visit,
-        leaf: (_ square: Double) -> Void
+        leafRow: (_ row: Int, _ square: Double) -> Void
     ) {
-        visit(around: point, node: decide, leafRow: { leaf($1) })
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: Self.leafSize) { squares in
+            visit(around: point, node: decide) { columns, range in
+                // A leaf of equal points may be longer than others.
+                for start in Swift.stride(from: range.lowerBound, to: range.upperBound, by: Self.leafSize) {
+                    let count = min(Self.leafSize, range.upperBound - start)
+                    ck_squared_distances(columns + start, stride, count, point, dimension, squares.baseAddress!)
+                    for k in 0..<count { leafRow(Int(rows[start + k]), squares[k]) }
+                }
+            }
+        }
     }
 
     /// Walks the tree, the child nearer to the point first: `decide` sees the least and the largest squared distance of
-    /// a node's box, `leaf` the points of opened leaves.
+    /// a node's box, `leaf` the columns of all points and which of them are in an opened leaf.
     private func visit(
         around point: [Double], node decide: (_ least: Double, _ most: Double, _ range: Range<Int>) -> Visit,
-        leafRow leaf: (_ row: Int, _ square: Double) -> Void
+        leaf: (_ columns: UnsafePointer<Double>, _ range: Range<Int>) -> Void
     ) {
         precondition(point.count == dimension, "a point of \(point.count) numbers among \(dimension)-dimensional ones")
         point.withUnsafeBufferPointer { x in
-            points.withUnsafeBufferPointer { points in
+            columns.withUnsafeBufferPointer { columns in
                 boxes.withUnsafeBufferPointer { boxes in
                     func distances(_ node: Int) -> (least: Double, most: Double) {
                         var (least, most) = (0.0, 0.0)
@@ -188,26 +200,19 @@ public struct NeighbourTree: Sendable {
                         }
                         return (least, most)
                     }
-                    var stack = [0]
-                    while let node = stack.popLast() {
-                        let (start, end) = (Int(nodes[node].start), Int(nodes[node].end))
-                        let (least, most) = distances(node)
-                        guard decide(least, most, start..<end) == .open else { continue }
+                    var stack = [(node: 0, distances: distances(0))]
+                    while let (node, (least, most)) = stack.popLast() {
+                        let range = Int(nodes[node].start)..<Int(nodes[node].end)
+                        guard decide(least, most, range) == .open else { continue }
                         let right = Int(nodes[node].right)
                         guard right == 0 else {
-                            let leftFirst = distances(node + 1).least <= distances(right).least
-                            stack.append(leftFirst ? right : node + 1)
-                            stack.append(leftFirst ? node + 1 : right)
+                            let (first, second) = ((node + 1, distances(node + 1)), (right, distances(right)))
+                            let firstIsNearer = first.1.least <= second.1.least
+                            stack.append(firstIsNearer ? second : first)
+                            stack.append(firstIsNearer ? first : second)
                             continue
                         }
-                        for k in start..<end {
-                            var square = 0.0
-                            for i in 0..<dimension {
-                                let difference = points[k * dimension + i] - x[i]
-                                square += difference * difference
-                            }
-                            leaf(Int(rows[k]), square)
-                        }
+                        leaf(columns.baseAddress!, range)
                     }
                 }
             }

@@ -40,6 +40,7 @@ public protocol Oracle: Sendable {
 }
 
 extension Oracle {
+    /// Nil: an oracle on one underlying.
     public func resized(assets: Int) -> (any Oracle)? { nil }
 }
 

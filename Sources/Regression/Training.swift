@@ -137,23 +137,20 @@ public final class Training {
         var biasSecond: FloatBuffer
     }
 
-    private enum Work {
-        /// Some outputs of one panel of inputs.
-        case weights(layer: Int, panel: Int, width: Int, outputs: Range<Int>)
-        case biases(layer: Int)
+    /// Some outputs of one panel of inputs; the first panel's have the outputs' biases with them.
+    private struct Work {
+        var layer: Int
+        var panel: Int
+        var width: Int
+        var outputs: Range<Int>
 
-        var cost: Int {
-            switch self {
-            case .weights(_, _, let width, let outputs): width * outputs.count
-            case .biases: 1
-            }
-        }
+        var cost: Int { width * outputs.count }
     }
 
     /// Rows whose activations are kept at once; a larger batch goes through in several pieces.
     private static let pieceRows = 4096
     /// Outputs per block of weights: whole register tiles, and small enough to share the work evenly.
-    private static let blockOutputs = 48
+    private static let blockOutputs = 96
 
     /// - Parameters:
     ///   - surrogate: where to start.
@@ -200,11 +197,10 @@ public final class Training {
     private static func share(_ layers: [PackedLayer], among threads: Int) -> [[Work]] {
         var all: [Work] = []
         for (l, layer) in layers.enumerated() {
-            all.append(.biases(layer: l))
             for (panel, width) in layer.shape.inputPanels {
                 for o in stride(from: 0, to: layer.shape.outputs, by: blockOutputs) {
                     all.append(
-                        .weights(
+                        Work(
                             layer: l, panel: panel, width: width,
                             outputs: o..<min(o + blockOutputs, layer.shape.outputs)))
                 }
@@ -368,28 +364,27 @@ public final class Training {
 
     /// The second phase for some weights: sum their gradients over `rows` rows and, with a rate, step.
     private func perform(_ work: Work, rows: Int, resume: Bool, update rate: Double?) {
-        switch work {
-        case .biases(let l):
-            let (layer, part) = (layers[l], parts[l])
-            ck_column_sums(
-                activations.gradients[l + 1].start, activations.strides[l + 1], rows, layer.shape.paddedOutputs,
-                resume ? 1 : 0, part.biasGradient.start)
-            guard let rate else { return }
-            step(
-                layer.biases.start, part.biasGradient.start, part.biasFirst.start, part.biasSecond.start,
-                layer.biases.count, rate)
-        case .weights(let l, let panel, let width, let outputs):
-            let (layer, part) = (layers[l], parts[l])
-            let offset = panel * layer.shape.outputs + outputs.lowerBound * width
-            ck_outer_panel(
-                activations.gradients[l + 1].start + outputs.lowerBound, activations.strides[l + 1],
-                activations.values[l].start + panel, activations.strides[l], rows, outputs.count, width,
-                resume ? 1 : 0, part.gradient.start + offset)
-            guard let rate else { return }
+        let (layer, part, outputs) = (layers[work.layer], parts[work.layer], work.outputs)
+        let slopes = activations.gradients[work.layer + 1].start + outputs.lowerBound
+        let stride = activations.strides[work.layer + 1]
+        let offset = work.panel * layer.shape.outputs + outputs.lowerBound * work.width
+        ck_outer_panel(
+            slopes, stride, activations.values[work.layer].start + work.panel, activations.strides[work.layer], rows,
+            outputs.count, work.width, resume ? 1 : 0, part.gradient.start + offset)
+        if let rate {
             step(
                 layer.backward.start + offset, part.gradient.start + offset, part.first.start + offset,
-                part.second.start + offset, outputs.count * width, rate)
-            layer.repack(panel: panel, outputs: outputs)
+                part.second.start + offset, outputs.count * work.width, rate)
+            layer.repack(panel: work.panel, outputs: outputs)
+        }
+        guard work.panel == 0 else { return }
+        // The same columns of slopes again, while they are in the cache.
+        let (first, count) = (outputs.lowerBound, LayerShape.padded(outputs.count))
+        ck_column_sums(slopes, stride, rows, count, resume ? 1 : 0, part.biasGradient.start + first)
+        if let rate {
+            step(
+                layer.biases.start + first, part.biasGradient.start + first, part.biasFirst.start + first,
+                part.biasSecond.start + first, count, rate)
         }
     }
 

@@ -22,67 +22,127 @@ extension Maximizers {
     /// Merges end points within `radius` (Euclidean, normalised; the surface included). Rows without a price are left
     /// out.
     public func unique(within radius: Double) -> Unique {
-        let order = (0..<count).filter { error($0).isFinite }.sorted { a, b in
-            let (x, y) = (abs(error(a)), abs(error(b)))
-            if x != y { return x > y }
-            for (p, q) in zip(input(a), input(b)) where p != q { return p < q }
-            return a < b
-        }
+        let order = ranked()
         var kept = Unique(rows: [], owners: [Int](repeating: -1, count: count))
         let limit = radius * radius
-        var grid = Grid(side: max(radius, 1e-9) * (1 + 1e-9), axes: min(3, dimension))
-        for row in order {
-            let point = input(row)
-            var home: Int?
-            grid.forEachNear(point) { candidate in
-                guard candidate < home ?? .max else { return }
-                var square = 0.0
-                for (p, q) in zip(point, input(kept.rows[candidate])) { square += (p - q) * (p - q) }
-                if square <= limit { home = candidate }
+        var grid = Grid(inputs, dimension: dimension, radius: radius, capacity: order.count)
+        inputs.withUnsafeBufferPointer { inputs in
+            for row in order {
+                let point = UnsafeBufferPointer(rebasing: inputs[row * dimension..<(row + 1) * dimension])
+                var home = Int.max
+                grid.forEachNear(point) { candidate in
+                    guard candidate < home else { return }
+                    let other = kept.rows[candidate] * dimension
+                    var square = 0.0
+                    for i in 0..<dimension { square += (point[i] - inputs[other + i]) * (point[i] - inputs[other + i]) }
+                    if square <= limit { home = candidate }
+                }
+                if home == .max {
+                    home = kept.rows.count
+                    grid.insert(home)
+                    kept.rows.append(row)
+                }
+                kept.owners[row] = home
             }
-            if home == nil {
-                grid.insert(kept.rows.count, at: point)
-                kept.rows.append(row)
-            }
-            kept.owners[row] = home ?? kept.rows.count - 1
         }
         return kept
     }
 
-    /// Kept points by the cell of their first coordinates: all points within the side of a point are in its cell or
-    /// one beside it.
+    /// The rows with a price: the largest |error| first, equal ones by their coordinates, then by row.
+    private func ranked() -> [Int] {
+        var keys: [(key: UInt64, row: Int)] = []
+        keys.reserveCapacity(count)
+        for row in 0..<count {
+            let error = error(row)
+            // The bits of positive numbers are ordered like the numbers.
+            if error.isFinite { keys.append((~abs(error).bitPattern, row)) }
+        }
+        keys.sort { a, b in
+            if a.key != b.key { return a.key < b.key }
+            for (p, q) in zip(input(a.row), input(b.row)) where p != q { return p < q }
+            return a.row < b.row
+        }
+        return keys.map(\.row)
+    }
+
+    /// Kept points by the cell of some of their coordinates. Cells are a little more than two radii wide, so that what is
+    /// near a point is in its cell or, per axis, in the one beside it on the nearer side: 2ⁿ cells for n axes. Cells share
+    /// buckets by a hash; what that brings in besides is refused by its distance.
     private struct Grid {
-        let side: Double
-        let axes: Int
-        var cells: [[Int64]: [Int]] = [:]
+        private let side: Double
+        /// The axes on which the points spread most: more of them make cells emptier and lookups more numerous.
+        private let axes: [Int]
+        /// The last point that was inserted into each bucket; −1 for none.
+        private var heads: [Int32]
+        /// For each point the one before it in its bucket, and what tells most cells of a bucket apart.
+        private var points: [(before: Int32, tag: UInt32)] = []
+        /// Eight bits per bucket, set where a cell is not empty: most cells are, and are passed over in memory that stays
+        /// in the caches.
+        private var occupied: [UInt8]
+        /// Hash of the cell in which `forEachNear` has looked last.
+        private var home: UInt64 = 0
 
-        init(side: Double, axes: Int) {
-            self.side = side
-            self.axes = axes
-        }
-
-        private func cell(_ point: ArraySlice<Double>) -> [Int64] {
-            point.prefix(axes).map { Int64(($0 / side).rounded(.down)) }
-        }
-
-        mutating func insert(_ position: Int, at point: ArraySlice<Double>) {
-            cells[cell(point), default: []].append(position)
-        }
-
-        func forEachNear(_ point: ArraySlice<Double>, _ body: (Int) -> Void) {
-            let home = cell(point)
-            var beside = home.map { $0 - 1 }
-            while true {
-                for position in cells[beside] ?? [] { body(position) }
-                // Count through the 3ⁿ cells.
-                var axis = 0
-                while axis < axes && beside[axis] == home[axis] + 1 {
-                    beside[axis] = home[axis] - 1
-                    axis += 1
+        init(_ inputs: [Double], dimension: Int, radius: Double, capacity: Int) {
+            // Beside the radius: room for the rounding of coordinate / side.
+            side = 2 * max(radius, 1e-9) * (1 + 1e-6)
+            var spread = [Double](repeating: 0, count: dimension)
+            for i in 0..<dimension {
+                var (lower, upper) = (Double.infinity, -Double.infinity)
+                for k in stride(from: i, to: inputs.count, by: dimension) {
+                    lower = min(lower, inputs[k])
+                    upper = max(upper, inputs[k])
                 }
-                if axis == axes { return }
-                beside[axis] += 1
+                spread[i] = upper - lower
             }
+            axes = Array((0..<dimension).sorted { (spread[$0], $1) > (spread[$1], $0) }.prefix(4))
+            var buckets = 16
+            while buckets < 2 * capacity { buckets *= 2 }
+            heads = [Int32](repeating: -1, count: buckets)
+            occupied = [UInt8](repeating: 0, count: buckets)
+            points.reserveCapacity(capacity)
+        }
+
+        /// Calls `body` with each inserted point that may be within the radius of `point`.
+        mutating func forEachNear(_ point: UnsafeBufferPointer<Double>, _ body: (Int) -> Void) {
+            withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 16) { cells in
+                cells[0] = 0
+                var count = 1
+                for (k, axis) in axes.enumerated() {
+                    let place = point[axis] / side
+                    let cell = place.rounded(.down)
+                    let (here, beside) = (Self.hash(cell, k), Self.hash(place - cell < 0.5 ? cell - 1 : cell + 1, k))
+                    for c in 0..<count {
+                        cells[count + c] = cells[c] &+ beside
+                        cells[c] &+= here
+                    }
+                    count *= 2
+                }
+                home = cells[0]
+                for c in 0..<count where occupied[bucket(cells[c])] & mark(cells[c]) != 0 {
+                    var candidate = Int(heads[bucket(cells[c])])
+                    while candidate >= 0 {
+                        let (before, tag) = points[candidate]
+                        if tag == UInt32(truncatingIfNeeded: cells[c]) { body(candidate) }
+                        candidate = Int(before)
+                    }
+                }
+            }
+        }
+
+        /// Puts the point of the last `forEachNear` into its cell; points are numbered in the order of their insertion.
+        mutating func insert(_ position: Int) {
+            points.append((heads[bucket(home)], UInt32(truncatingIfNeeded: home)))
+            heads[bucket(home)] = Int32(position)
+            occupied[bucket(home)] |= mark(home)
+        }
+
+        private func bucket(_ cell: UInt64) -> Int { Int(truncatingIfNeeded: cell >> 32 & UInt64(heads.count - 1)) }
+        private func mark(_ cell: UInt64) -> UInt8 { 1 << UInt8(truncatingIfNeeded: cell & 7) }
+
+        private static func hash(_ cell: Double, _ axis: Int) -> UInt64 {
+            // + 0 makes −0 the same as 0.
+            let mixed = ((cell + 0).bitPattern ^ UInt64(axis)) &* 0x9e37_79b9_7f4a_7c15
+            return (mixed ^ mixed >> 29) &* 0xbf58_476d_1ce4_e5b9
         }
     }
 }

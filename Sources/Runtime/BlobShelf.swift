@@ -1,7 +1,7 @@
 package import Cluster
 import Synchronization
 
-/// Blobs in memory, whole and on their way. Safe from any thread.
+/// Blobs at hand: in memory, or in a journal, whole and on their way. Safe from any thread.
 package final class BlobShelf: Sendable {
     private struct State {
         var whole: [Digest: [UInt8]] = [:]
@@ -18,8 +18,10 @@ package final class BlobShelf: Sendable {
     }
 
     private let state = Mutex(State())
+    private let journal: Journal?
 
-    package init() {}
+    /// - Parameter journal: holds blobs that are not in memory.
+    package init(journal: Journal? = nil) { self.journal = journal }
 
     package func put(_ bytes: [UInt8]) -> BlobReference {
         let blob = BlobReference(to: bytes)
@@ -27,7 +29,9 @@ package final class BlobShelf: Sendable {
         return blob
     }
 
-    package func bytes(_ digest: Digest) -> [UInt8]? { state.withLock { $0.whole[digest] } }
+    package func bytes(_ digest: Digest) -> [UInt8]? {
+        state.withLock { $0.whole[digest] } ?? journal?.blob(digest)
+    }
 
     package func forget(_ digest: Digest) { state.withLock { $0.whole[digest] = nil } }
 
@@ -49,8 +53,10 @@ package final class BlobShelf: Sendable {
 
     /// A part of a blob, at most `limit` bytes; empty if the blob is not here.
     package func chunk(_ request: BlobRequest, limit: Int) -> BlobChunk {
-        let bytes = state.withLock { $0.whole[request.blob.digest] } ?? []
-        let part = bytes.dropFirst(request.offset).prefix(limit)
-        return BlobChunk(blob: request.blob, offset: request.offset, bytes: Array(part))
+        let digest = request.blob.digest
+        let part = state.withLock { $0.whole[digest].map { Array($0.dropFirst(request.offset).prefix(limit)) } }
+        return BlobChunk(
+            blob: request.blob, offset: request.offset,
+            bytes: part ?? journal?.part(digest, offset: request.offset, limit: limit) ?? [])
     }
 }

@@ -11,7 +11,8 @@ package final class CoordinatorService {
     private let cluster: ClusterFile
     private let oracles: [any Oracle]
     private let logger: Logger
-    private let shelf = BlobShelf()
+    private let journal: Journal?
+    private let shelf: BlobShelf
     private let mailbox = Mailbox<Coordinator.Event>()
     private let planning = WorkThread()
 
@@ -19,41 +20,54 @@ package final class CoordinatorService {
     private let publisher: Socket
     private let signals: SignalQueue
     private var coordinator: Coordinator
-    /// Facts so far. They are kept in memory: a coordinator that dies takes its studies with it.
+    /// Facts that are not in the journal yet, and what must not be sent before they are.
     private var facts: [Fact] = []
+    private var outbox: [(message: FromCoordinator, peer: PeerID)] = []
+    private var failure: JournalError?
     private var undecodable = 0
     private var lastComplaint: Instant?
 
     /// Where workers and clients connect to.
     package var address: String { router.address }
 
-    /// Opens the sockets.
+    /// Opens the journal, if the cluster has a storage folder, and the sockets.
     ///
-    /// - Throws: `ZeroMQError` if an address cannot be bound.
+    /// - Throws: `JournalError` if the journal cannot be used, `ZeroMQError` if an address cannot be bound.
     package init(cluster: ClusterFile, oracles: [any Oracle], logger: Logger) throws {
         self.cluster = cluster
         self.oracles = oracles
         self.logger = logger
         signals = SignalQueue(terminationSignals)
+        var settings = Coordinator.Settings()
+        journal = try cluster.storage.map { try Journal(folder: $0, keptStudies: settings.keptStudies) }
+        shelf = BlobShelf(journal: journal)
         let context = Context()
         router = try Socket(context, .router, longestFrame: cluster.maxFrame)
         try router.bind(cluster.bind)
         publisher = try Socket(context, .publish, longestFrame: cluster.maxFrame)
         try publisher.bind(cluster.publish)
-        var settings = Coordinator.Settings()
         settings.heartbeat = cluster.heartbeat
         settings.lost = cluster.lost
         settings.crashLimit = cluster.crashLimit
+        settings.maxWorkers = cluster.maxWorkers
         settings.shardSize = cluster.shardSize
         settings.publisher = publisher.address
-        coordinator = Coordinator(settings: settings)
+        coordinator = Coordinator(settings: settings, facts: try journal?.facts() ?? [], at: .now)
     }
 
     /// Serves until a termination signal, or until standard input ends if that is asked for.
-    package func run(exitOnEndOfInput: Bool) {
-        logger.info("coordinator started", metadata: ["address": "\(address)"])
-        handle(.started(term: 1))
+    ///
+    /// - Throws: `JournalError` if the journal cannot be written any more. Nothing was acknowledged that is not in it.
+    package func run(exitOnEndOfInput: Bool) throws {
+        logger.info(
+            "coordinator started",
+            metadata: [
+                "address": "\(address)", "storage": "\(cluster.storage ?? "none: studies end with this process")",
+            ])
+        handle(.started)
         while true {
+            commit()
+            if let failure { throw failure }
             let ready = wait(
                 for: [router], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
                 wakeup: mailbox.wakeup, atMost: coordinator.deadline?.millisecondsFromNow)
@@ -70,12 +84,12 @@ package final class CoordinatorService {
     private func receive() {
         for _ in 0..<256 {
             guard let frames = try? router.receive() else { return }
-            guard frames.count == 2, let peer = PeerID(routing: frames[0]) else {
+            guard frames.count == 2 else {
                 complain("a message of \(frames.count) frames")
                 continue
             }
             do {
-                handle(.received(try Codec.decodeToCoordinator(frames[1]), from: peer))
+                handle(.received(try Codec.decodeToCoordinator(frames[1]), from: PeerID(routing: frames[0])))
             } catch {
                 complain("\(error)")
             }
@@ -99,10 +113,28 @@ package final class CoordinatorService {
         }
     }
 
+    /// Writes the facts that came together to the journal, and sends what had to wait for it.
+    private func commit() {
+        while !facts.isEmpty, failure == nil {
+            do {
+                try journal?.append(facts) { shelf.bytes($0) }
+            } catch {
+                failure = error
+                return
+            }
+            facts = []
+            var events: [Coordinator.Event] = []
+            for (message, peer) in outbox { send(message, peer, &events) }
+            outbox = []
+            for event in events { handle(event) }
+        }
+    }
+
     private func perform(_ effect: Coordinator.Effect, _ events: inout [Coordinator.Event]) {
         switch effect {
-        case .persist(let new): facts += new
-        case .send(let message, let peer): send(message, peer, &events)
+        case .persist(let new): if journal != nil { facts += new }
+        case .send(let message, let peer):
+            if facts.isEmpty { send(message, peer, &events) } else { outbox.append((message, peer)) }
         case .publish(let study, let version, let blob):
             guard blob.size <= Codec.longestPublished, let bytes = shelf.bytes(blob.digest) else { return }
             let message = FromCoordinator.parameters(.init(study: study, version: version, blob: blob, bytes: bytes))
@@ -118,22 +150,22 @@ package final class CoordinatorService {
                     mailbox.post(.refused(submission, error.problems.map(\.description), from: peer))
                 }
             }
-        case .begin(let study, let text, let attachments):
+        case .begin(let study, let submission):
             let (mailbox, oracles, shelf, threads) = (mailbox, oracles, shelf, ClusterFile.cores)
             planning.perform {
-                guard let file = try? StudyFile(name: "study", text: text, oracles: oracles),
-                    let oracle = file.study.fixedOracle(among: oracles)
-                else { preconditionFailure("study \(study) was validated and is no longer valid") }
-                var plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: .init())
-                guard
-                    let content = StudyAttachments(attachments, domain: file.study.domain, blob: { shelf.bytes($0) }),
-                    file.files.keys.allSatisfy({ part in attachments.contains { $0.part == part } })
-                else {
-                    let step = PlanStep(next: .failed("the attachments are not what the study says"), phase: .done)
-                    mailbox.post(.planned(study, plan, step))
-                    return
+                func fail(_ reason: String) {
+                    let step = PlanStep(next: .failed(reason), phase: .done)
+                    mailbox.post(.planned(study, nil, step))
                 }
-                plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: content)
+                // Checked when it was submitted; but that may have been by another version of Cairn.
+                guard let file = try? StudyFile(name: "study", text: submission.study, oracles: oracles),
+                    let oracle = file.study.fixedOracle(among: oracles)
+                else { return fail("the study is not valid any more for this version of Cairn") }
+                let parts = submission.attachments
+                guard let content = StudyAttachments(parts, domain: file.study.domain, blob: { shelf.bytes($0) }),
+                    file.files.keys.allSatisfy({ part in parts.contains { $0.part == part } })
+                else { return fail("the attachments are not what the study says") }
+                var plan = StudyPlan(study: file.study, descriptor: oracle.descriptor, attachments: content)
                 let step = plan.next(nil, threads: threads)
                 mailbox.post(.planned(study, plan, step))
             }
@@ -143,6 +175,12 @@ package final class CoordinatorService {
                 var plan = plan
                 let step = plan.next(results, threads: threads)
                 mailbox.post(.planned(study, plan, step))
+            }
+        case .lookUp(let study, let batch, let oracle, let points, let dimension):
+            let (mailbox, journal) = (mailbox, journal)
+            planning.perform {
+                let known = journal?.labels(oracle, points, dimension: dimension) ?? []
+                mailbox.post(.known(study, batch: batch, known))
             }
         case .write(let study, let outcome, let statistics):
             let (mailbox, shelf) = (mailbox, shelf)
@@ -162,6 +200,7 @@ package final class CoordinatorService {
             }
         case .sendBlob(let request, let peer):
             send(.blob(shelf.chunk(request, limit: Codec.chunkSize)), peer, &events)
+        case .forget(let digests): for digest in digests { shelf.forget(digest) }
         }
     }
 
@@ -178,23 +217,5 @@ package final class CoordinatorService {
             logger.warning("message not sent", metadata: ["problem": "\(error)"])
             events.append(.unreachable(peer))
         }
-    }
-}
-
-extension PeerID {
-    /// The routing identity of a ROUTER socket, of at most seven bytes: those that libzmq gives have five.
-    init?(routing bytes: [UInt8]) {
-        guard (1...7).contains(bytes.count) else { return nil }
-        self.init(bytes.reduce(UInt64(bytes.count)) { $0 << 8 | UInt64($1) })
-    }
-
-    var routing: [UInt8] {
-        var bytes: [UInt8] = []
-        var rest = value
-        while rest > 255 {
-            bytes.insert(UInt8(rest & 255), at: 0)
-            rest >>= 8
-        }
-        return bytes
     }
 }

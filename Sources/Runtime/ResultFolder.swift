@@ -156,6 +156,7 @@ struct ResultFolder {
                         ])
                     ),
                     ("repeated", .integer(statistics.repeatedCalls)),
+                    ("reused", .integer(statistics.reusedCalls)),
                 ])
             ),
             ("unique", .integer(outcome.maximizers.count)),

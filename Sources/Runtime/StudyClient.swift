@@ -23,9 +23,11 @@ package final class StudyClient {
     private let wakeup = Wakeup()
     private let supervisor: Supervisor?
     private let shelf = BlobShelf()
-    private let token = UInt64.random(in: 1 ... .max)
+    private let token: UInt64
 
     private var study: StudyID?
+    /// The last event that was told, by the coordinator's life and number.
+    private var term: UInt64 = 0
     private var seen = 0
     private var files: [StudyEvent.File] = []
     private var isIncomplete = false
@@ -38,10 +40,13 @@ package final class StudyClient {
 
     /// - Parameters:
     ///   - address: the coordinator's.
+    ///   - token: of the submission: the same one takes up the same study.
     ///   - supervisor: of the cluster's processes, if they are this process's children.
     /// - Throws: `ZeroMQError` if the address is none.
-    package init(address: String, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)) throws
-    {
+    package init(
+        address: String, token: UInt64, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)
+    ) throws {
+        self.token = token
         signals = SignalQueue(terminationSignals + [SIGCHLD])
         self.supervisor = supervisor
         self.patience = patience
@@ -54,14 +59,16 @@ package final class StudyClient {
     /// - Parameters:
     ///   - file: the study.
     ///   - blobs: its attachments.
-    ///   - tell: called with each event, in order.
+    ///   - wantsFreshLabels: whether no label is taken from the ledger.
+    ///   - tell: called with each event, in order, and the life of the coordinator that tells it.
     package func run(
-        _ file: StudyFile, blobs: [(attachment: ToCoordinator.Attachment, bytes: [UInt8])],
-        tell: (StudyEvent) -> Void
+        _ file: StudyFile, blobs: [(attachment: ToCoordinator.Attachment, bytes: [UInt8])], wantsFreshLabels: Bool,
+        tell: (StudyEvent, _ term: UInt64) -> Void
     ) throws -> Ending {
         for blob in blobs { _ = shelf.put(blob.bytes) }
         let submission = ToCoordinator.Submission(
-            token: token, study: file.effective, attachments: blobs.map(\.attachment))
+            token: token, study: file.effective, attachments: blobs.map(\.attachment),
+            wantsFreshLabels: wantsFreshLabels)
         var askAgain = Instant.now
         var lastHeard = Instant.now
         while ending == nil {
@@ -69,7 +76,7 @@ package final class StudyClient {
                 // What was lost on the way is asked for again.
                 askAgain = .now + .seconds(1)
                 if let study {
-                    send(.watch(.init(study: study, after: seen)))
+                    send(.watch(.init(study: study, term: term, after: seen)))
                     if let next = wanted.first { send(.want(next)) }
                 } else {
                     send(.submit(submission))
@@ -80,14 +87,8 @@ package final class StudyClient {
                 for: [dealer], descriptors: [signals.descriptor], wakeup: wakeup,
                 atMost: deadline.millisecondsFromNow)
             if ready.descriptors[0] {
-                for signal in signals.taken() where signal != SIGCHLD {
-                    if let study { send(.cancelStudy(study)) }
-                    return .interrupted
-                }
+                for signal in signals.taken() where signal != SIGCHLD { return .interrupted }
                 for exit in try supervisor?.takeExits() ?? [] {
-                    if exit.isCoordinator {
-                        return .failed("the coordinator ended (\(exit.cause)); its studies are lost")
-                    }
                     send(.exited(.init(incarnation: exit.incarnation, cause: exit.cause)))
                 }
             }
@@ -107,19 +108,21 @@ package final class StudyClient {
 
     private func send(_ message: ToCoordinator) { _ = try? dealer.send([Codec.encode(message)]) }
 
-    private func receive(_ message: FromCoordinator, _ tell: (StudyEvent) -> Void) {
+    private func receive(_ message: FromCoordinator, _ tell: (StudyEvent, UInt64) -> Void) {
         switch message {
         case .accepted(let accepted) where accepted.token == token:
             guard study == nil else { return }
             study = accepted.study
-            send(.watch(.init(study: accepted.study, after: seen)))
+            send(.watch(.init(study: accepted.study, term: term, after: seen)))
         case .rejected(let rejected) where rejected.token == token: ending = .rejected(rejected.problems)
-        case .unknownPeer: ending = .failed("the coordinator does not know the study: it was started anew")
+        case .unknownPeer:
+            ending = .failed("the coordinator does not know the study: it was started anew, without its storage")
         case .want(let request): send(.blob(shelf.chunk(request, limit: Codec.chunkSize)))
-        case .events(let study, let events) where study == self.study:
-            for event in events where event.number == seen + 1 {
+        case .events(let list) where list.study == study && list.term >= term:
+            if list.term > term { (term, seen) = (list.term, 0) }
+            for event in list.events where event.number == seen + 1 {
                 seen += 1
-                tell(event)
+                tell(event, term)
                 guard case .ended(let end) = event.what else { continue }
                 switch end {
                 case .failed(let reason): ending = .failed(reason)

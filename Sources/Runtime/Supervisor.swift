@@ -8,6 +8,8 @@ package import Logging
 /// Why a cluster could not be started or kept up.
 package struct SupervisorError: Error, Sendable, Hashable, CustomStringConvertible {
     package let description: String
+    /// It is the configuration or the storage folder that is at fault.
+    package var isBadInput = false
 }
 
 /// The processes of a cluster on this machine: one coordinator, one trainer, the workers of all pools.
@@ -21,8 +23,6 @@ package final class Supervisor {
         package var name: String
         package var incarnation: Incarnation
         package var cause: String
-        /// It is a coordinator: its studies are lost.
-        package var isCoordinator: Bool
     }
 
     private struct Child {
@@ -39,7 +39,7 @@ package final class Supervisor {
         var quickDeaths = 0
     }
 
-    private let cluster: ClusterFile
+    private var cluster: ClusterFile
     private let logger: Logger
     private let folder: String
     private var children: [Child] = []
@@ -59,6 +59,10 @@ package final class Supervisor {
             throw SupervisorError(description: "no temporary folder can be made: \(String(cString: strerror(errno)))")
         }
         folder = String(decoding: template.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        try writeCluster()
+    }
+
+    private func writeCluster() throws {
         try Data(cluster.effective.utf8).write(to: URL(filePath: "\(folder)/cluster.yaml"))
     }
 
@@ -79,6 +83,9 @@ package final class Supervisor {
         }
         children.append(coordinator)
         let address = try readAddress(reading)
+        // Whoever knows this address must find the coordinator's next life there.
+        cluster.bind = address
+        try writeCluster()
         let connected = common + ["--connect", address]
         children.append(Child(name: "trainer", arguments: ["trainer"] + connected, due: .now))
         for pool in cluster.pools {
@@ -105,8 +112,16 @@ package final class Supervisor {
             if result < 0 && errno == EINTR { continue }
             var byte: UInt8 = 0
             guard result > 0, read(descriptor, &byte, 1) == 1 else {
+                var status: Int32 = 0
+                var hasEnded = false
+                for _ in 0..<1000 where !hasEnded {
+                    hasEnded = waitpid(children[0].process, &status, WNOHANG) > 0
+                    if !hasEnded { usleep(2000) }
+                }
+                if hasEnded { children[0].process = 0 }
                 throw SupervisorError(
-                    description: "the coordinator did not start; its messages stand above, if it wrote any")
+                    description: "the coordinator did not start; its messages stand above, if it wrote any",
+                    isBadInput: hasEnded && Self.words(status) == "exit code 2")
             }
             line.append(byte)
         }
@@ -134,13 +149,11 @@ package final class Supervisor {
             guard process > 0 else { return exits }
             guard let k = children.firstIndex(where: { $0.process == process }) else { continue }
             let cause = Self.words(status)
-            exits.append(
-                Exit(
-                    name: children[k].name, incarnation: children[k].incarnation, cause: cause, isCoordinator: k == 0))
+            exits.append(Exit(name: children[k].name, incarnation: children[k].incarnation, cause: cause))
             close(children[k].input)
             children[k].process = 0
             children[k].input = -1
-            guard !isStopping, k > 0 else { continue }
+            guard !isStopping else { continue }
             logger.warning("process ended", metadata: ["name": "\(children[k].name)", "cause": "\(cause)"])
             if .now < children[k].started + Self.quick {
                 children[k].quickDeaths += 1

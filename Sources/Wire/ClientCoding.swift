@@ -7,6 +7,7 @@ extension PBSubmission {
     init(_ submission: ToCoordinator.Submission) {
         token = submission.token
         study = submission.study
+        freshLabels = submission.wantsFreshLabels
         attachments = submission.attachments.map { attachment in
             .with {
                 $0.part =
@@ -37,7 +38,9 @@ extension PBSubmission {
                 try check(!parts.contains { $0.part == part }, "two attachments of the same part")
                 parts.append(.init(part: part, blob: try attachment.blob.value))
             }
-            return .init(token: token, study: try text(study, upTo: 1 << 20, "a study"), attachments: parts)
+            return .init(
+                token: token, study: try text(study, upTo: 1 << 20, "a study"), attachments: parts,
+                wantsFreshLabels: freshLabels)
         }
     }
 }

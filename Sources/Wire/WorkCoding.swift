@@ -326,12 +326,12 @@ extension PBWorkResult {
         case .maximizers(let found, let calls):
             climbed = .with {
                 $0.maximizers = .init(found)
-                $0.oracleCalls = UInt64(calls)
+                $0.oracleCalls = calls.map(UInt64.init)
             }
         case .gains(let values, let calls):
             gains = .with {
                 $0.gains = values
-                $0.oracleCalls = UInt64(calls)
+                $0.oracleCalls = calls.map(UInt64.init)
             }
         case .labels(let valuations):
             labels = .with {
@@ -353,10 +353,10 @@ extension PBWorkResult {
             case .climbed(let climbed):
                 return .maximizers(
                     try climbed.maximizers.value,
-                    oracleCalls: try count(climbed.oracleCalls, upTo: 1 << 48, "oracle calls"))
+                    oracleCalls: try counts(climbed.oracleCalls))
             case .gains(let gains):
                 return .gains(
-                    gains.gains, oracleCalls: try count(gains.oracleCalls, upTo: 1 << 48, "oracle calls"))
+                    gains.gains, oracleCalls: try counts(gains.oracleCalls))
             case .labels(let labels):
                 var statuses: [ValuationStatus] = []
                 statuses.reserveCapacity(labels.statuses.count)
@@ -376,4 +376,11 @@ extension PBWorkResult {
             }
         }
     }
+}
+
+/// Oracle calls per item.
+private func counts(_ calls: [UInt64]) throws(WireError) -> [Int] {
+    var counts: [Int] = []
+    for call in calls { counts.append(try count(call, upTo: 1 << 32, "oracle calls")) }
+    return counts
 }

@@ -12,26 +12,32 @@ internal import SwiftProtobuf
 /// The most attempts that a worker can name.
 private let mostHeld = 1 << 16
 
+extension PBJob {
+    init(_ job: JobID) {
+        study = job.study.value
+        batch = UInt32(job.batch)
+        first = UInt64(job.items.lowerBound)
+        self.count = UInt64(job.items.count)
+    }
+
+    var value: JobID {
+        get throws(WireError) {
+            let first = try Wire.count(first, upTo: 1 << 48, "a job's first item")
+            let items = try Wire.count(self.count, upTo: 1 << 48, "a job's items")
+            try check(items > 0, "a job without items")
+            return JobID(study: StudyID(study), batch: Int(batch), items: first..<first + items)
+        }
+    }
+}
+
 extension PBAttempt {
     init(_ attempt: Attempt) {
-        job = .with {
-            $0.study = attempt.job.study.value
-            $0.batch = UInt32(attempt.job.batch)
-            $0.first = UInt64(attempt.job.items.lowerBound)
-            $0.count = UInt64(attempt.job.items.count)
-        }
+        job = .init(attempt.job)
         number = UInt32(clamping: attempt.number)
     }
 
     var value: Attempt {
-        get throws(WireError) {
-            let first = try count(job.first, upTo: 1 << 48, "a job's first item")
-            let items = try count(job.count, upTo: 1 << 48, "a job's items")
-            try check(items > 0, "a job without items")
-            return Attempt(
-                job: JobID(study: StudyID(job.study), batch: Int(job.batch), items: first..<first + items),
-                number: Int(number))
-        }
+        get throws(WireError) { Attempt(job: try job.value, number: Int(number)) }
     }
 }
 
@@ -177,6 +183,7 @@ extension PBToCoordinator {
         case .watch(let watch):
             self.watch = .with {
                 $0.study = watch.study.value
+                $0.term = watch.term
                 $0.after = UInt64(watch.after)
             }
         case .cancelStudy(let study): cancelStudy = .with { $0.study = study.value }
@@ -204,7 +211,10 @@ extension PBToCoordinator {
             case .blob(let chunk): return .blob(try chunk.value)
             case .submit(let submission): return .submit(try submission.value)
             case .watch(let watch):
-                return .watch(.init(study: StudyID(watch.study), after: try count(watch.after, upTo: 1 << 48, "after")))
+                return .watch(
+                    .init(
+                        study: StudyID(watch.study), term: watch.term,
+                        after: try count(watch.after, upTo: 1 << 48, "after")))
             case .cancelStudy(let cancel): return .cancelStudy(StudyID(cancel.study))
             case nil: throw WireError("a message of no known kind")
             }
@@ -249,10 +259,11 @@ extension PBFromCoordinator {
                 $0.token = rejected.token
                 $0.problems = rejected.problems
             }
-        case .events(let study, let events):
-            self.events = .with {
-                $0.study = study.value
-                $0.events = events.map(PBStudyEvent.init)
+        case .events(let list):
+            events = .with {
+                $0.study = list.study.value
+                $0.term = list.term
+                $0.events = list.events.map(PBStudyEvent.init)
             }
         }
     }
@@ -287,7 +298,7 @@ extension PBFromCoordinator {
             case .events(let list):
                 var events: [StudyEvent] = []
                 for event in list.events { events.append(try event.value) }
-                return .events(StudyID(list.study), events)
+                return .events(.init(study: StudyID(list.study), term: list.term, events: events))
             case nil: throw WireError("a message of no known kind")
             }
         }

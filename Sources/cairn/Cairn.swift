@@ -17,7 +17,7 @@ struct Cairn: ParsableCommand {
         version: cairnVersion,
         subcommands: [
             RunCommand.self, OracleCommand.self, CheckCommand.self, CoordinatorCommand.self, WorkerCommand.self,
-            TrainerCommand.self,
+            TrainerCommand.self, SimulateCommand.self,
         ])
 
     static func main() {

@@ -114,7 +114,9 @@ struct OracleCommand: ParsableCommand {
             print("source: \(descriptor.citation)")
             print("licence: \(descriptor.licence)")
             print("fingerprint: \(descriptor.fingerprint)")
-            print("derivatives: \(descriptor.providesGradient ? "its own (\(descriptor.gradientMethod.rawValue))" : "none")")
+            print(
+                "derivatives: \(descriptor.providesGradient ? "its own (\(descriptor.gradientMethod.rawValue))" : "none")"
+            )
             print("prices: \(descriptor.isStochastic ? "with a standard error" : "deterministic")")
             print("cost: about \(descriptor.costSeconds) s per price on one core")
             print("inputs:")

@@ -81,9 +81,11 @@ func short(_ value: Double) -> String {
 }
 
 extension StudyEvent {
-    /// The event as a line of `events.jsonl`.
-    var json: JSON {
-        var pairs: [(String, JSON)] = [("number", .integer(number)), ("seconds", .number(at.seconds))]
+    /// The event as a line of `events.jsonl`. Terms count the coordinator's lives; each numbers its events from 1.
+    func json(term: UInt64) -> JSON {
+        var pairs: [(String, JSON)] = [
+            ("term", .integer(Int(clamping: term))), ("number", .integer(number)), ("seconds", .number(at.seconds)),
+        ]
         switch what {
         case .phase(let phase, let note):
             pairs += [("event", .text("phase")), ("phase", .text(phase.rawValue)), ("note", .text(note))]

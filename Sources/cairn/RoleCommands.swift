@@ -62,7 +62,11 @@ struct CoordinatorCommand: ParsableCommand {
         }
         print(service.address)
         fflush(nil)
-        service.run(exitOnEndOfInput: role.exitOnEndOfInput)
+        do {
+            try service.run(exitOnEndOfInput: role.exitOnEndOfInput)
+        } catch {
+            throw Ending.failed("coordinator: \(error)")
+        }
     }
 }
 

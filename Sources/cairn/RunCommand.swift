@@ -35,6 +35,12 @@ struct RunCommand: ParsableCommand {
     @Option(help: "How long a coordinator that does not answer is waited for, such as 30s.")
     var patience: String = "30s"
 
+    @Flag(help: "Go on with what an interrupted run left in the result folder; if it left nothing, begin.")
+    var resume = false
+
+    @Flag(help: "Price every label anew, also those that were paid for in an earlier study.")
+    var freshLabels = false
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -70,24 +76,36 @@ struct RunCommand: ParsableCommand {
             throw Ending.badInput("\(folder): cannot be written to; choose another with --out")
         }
 
+        let unfinished: UnfinishedRun
+        do {
+            unfinished = try UnfinishedRun(in: folder, inputs: inputs, resume: resume)
+        } catch {
+            throw Ending.badInput("\(error)")
+        }
+        if file.storage == nil { file.storage = unfinished.folder }
+
         let logger = common.logger("cairn")
         let supervisor = connect == nil ? try Supervisor(cluster: file, logger: logger) : nil
         defer { supervisor?.stop() }
         let ending: StudyClient.Ending
         var progress = Progress(isShown: !common.noProgress)
-        var log = ""
+        if unfinished.isResumed { progress.note("going on with the run in \(folder)") }
         do {
             // Signals are taken by the client; it must exist before there are children to hear of.
             let client = try StudyClient(
-                address: { () throws in try connect ?? supervisor!.start() }(), longestFrame: file.maxFrame,
-                supervisor: supervisor, patience: Duration(words: patience) ?? .seconds(30))
+                address: { () throws in try connect ?? supervisor!.start() }(), token: unfinished.token,
+                longestFrame: file.maxFrame, supervisor: supervisor, patience: Duration(words: patience) ?? .seconds(30)
+            )
             if let supervisor {
                 for (name, process) in supervisor.processes { progress.note("\(name): process \(process)") }
             }
-            ending = try client.run(inputs.file, blobs: inputs.blobs) { event in
+            ending = try client.run(inputs.file, blobs: inputs.blobs, wantsFreshLabels: freshLabels) { event, term in
                 progress.show(event)
-                log += event.json.text(isCompact: true) + "\n"
+                unfinished.record(event.json(term: term).text(isCompact: true))
             }
+        } catch let error as SupervisorError where error.isBadInput {
+            progress.finish()
+            throw Ending.badInput("\(error)")
         } catch {
             progress.finish()
             throw Ending.failed("\(error)")
@@ -96,14 +114,15 @@ struct RunCommand: ParsableCommand {
 
         switch ending {
         case .done(var files, let incomplete):
-            files.append(("events.jsonl", Array(log.utf8)))
+            files.append(("events.jsonl", unfinished.recorded))
             do {
                 for (name, bytes) in files {
                     try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"), options: .atomic)
                 }
             } catch {
-                throw Ending.failed("\(folder): the result cannot be written: \(error)")
+                throw Ending.failed("\(folder): the result cannot be written: \(error); --resume tries again")
             }
+            end(unfinished, supervisor)
             let summary = files.first { $0.name == "summary.json" }?.bytes ?? []
             if common.json {
                 print(String(decoding: summary, as: UTF8.self), terminator: "")
@@ -112,11 +131,25 @@ struct RunCommand: ParsableCommand {
                 print("result: \(folder)")
             }
             if incomplete { throw Ending.incomplete }
-        case .failed(let reason): throw Ending.failed(reason)
-        case .rejected(let problems): throw Ending.badInput(problems.joined(separator: "\n"))
-        case .cancelled: throw Ending.failed("the study was cancelled")
+        case .failed(let reason):
+            end(unfinished, supervisor)
+            throw Ending.failed(reason)
+        case .rejected(let problems):
+            end(unfinished, supervisor)
+            throw Ending.badInput(problems.joined(separator: "\n"))
+        case .cancelled:
+            end(unfinished, supervisor)
+            throw Ending.failed("the study was cancelled")
         case .unreachable(let reason): throw Ending.unreachable(reason)
-        case .interrupted: throw Ending.interrupted
+        case .interrupted:
+            if !common.noProgress { progress.note("interrupted; --resume goes on") }
+            throw Ending.interrupted
         }
+    }
+
+    /// Nothing to go on with is left.
+    private func end(_ unfinished: UnfinishedRun, _ supervisor: Supervisor?) {
+        supervisor?.stop()
+        unfinished.remove()
     }
 }

@@ -177,12 +177,14 @@ import Testing
     }
 
     /// A coordinator with one study whose first batch is 1000 labels.
-    private func labelling(crashLimit: Int = 3) -> (CoordinatorBox, StudyID) {
+    private func labelling(crashLimit: Int = 3, maxWorkers: Int = 500) -> (CoordinatorBox, StudyID) {
         var settings = Coordinator.Settings()
+        settings.maxWorkers = maxWorkers
         settings.crashLimit = crashLimit
         settings.rowsPerJob = 100
+        settings.firstShard = 100
         let coordinator = CoordinatorBox(settings: settings)
-        _ = coordinator.step(.started(term: 4), at: start)
+        _ = coordinator.step(.started, at: start)
         let study = StudyID(9)
         let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
         _ = coordinator.step(.validated(submission, study, from: PeerID(99)), at: start)
@@ -197,6 +199,7 @@ import Testing
                 name: "downAndOutPut", version: "1", summary: "", citation: "", inputs: [], providesGradient: true),
             attachments: .init())
         _ = coordinator.step(.planned(study, plan, PlanStep(next: .batch(batch), phase: .label)), at: start)
+        _ = coordinator.step(.known(study, batch: 0, []), at: start)
         return (coordinator, study)
     }
 
@@ -215,7 +218,7 @@ import Testing
             Issue.record("no welcome")
             return
         }
-        #expect(welcome.term == 4)
+        #expect(welcome.term == 1)
         let jobs = assignments(effects, to: peer)
         #expect(jobs.count == 3 && jobs.allSatisfy { $0.attempt.number == 1 })
         #expect(Set(jobs.map(\.attempt.job)).count == 3)
@@ -331,7 +334,7 @@ import Testing
 
     @Test func attachmentsAreFetchedInChunksBeforeAStudyIsAccepted() {
         let coordinator = CoordinatorBox(settings: .init())
-        _ = coordinator.step(.started(term: 1), at: start)
+        _ = coordinator.step(.started, at: start)
         let blob = BlobReference(to: [UInt8](repeating: 5, count: 10))
         let submission = ToCoordinator.Submission(
             token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
@@ -358,17 +361,20 @@ import Testing
     @Test func clientsGetTheEventsTheyMissed() {
         let (coordinator, study) = labelling()
         _ = coordinator.step(.received(hello(1), from: peer), at: start)
-        let effects = coordinator.step(.received(.watch(.init(study: study, after: 0)), from: PeerID(60)), at: start)
-        guard case .events(study, let events)? = messages(effects, to: PeerID(60)).first else {
+        let effects = coordinator.step(
+            .received(.watch(.init(study: study, term: 0, after: 0)), from: PeerID(60)), at: start)
+        guard case .events(let list)? = messages(effects, to: PeerID(60)).first else {
             Issue.record("no events")
             return
         }
-        #expect(events.map(\.number) == Array(1...events.count) && !events.isEmpty)
+        #expect(
+            list.study == study && list.events.map(\.number) == Array(1...list.events.count) && !list.events.isEmpty)
         let none = coordinator.step(
-            .received(.watch(.init(study: study, after: events.count)), from: PeerID(60)), at: start)
+            .received(.watch(.init(study: study, term: list.term, after: list.events.count)), from: PeerID(60)),
+            at: start)
         #expect(messages(none, to: PeerID(60)).isEmpty)
         let unknown = coordinator.step(
-            .received(.watch(.init(study: StudyID(1), after: 0)), from: PeerID(60)), at: start)
+            .received(.watch(.init(study: StudyID(1), term: 0, after: 0)), from: PeerID(60)), at: start)
         #expect(messages(unknown, to: PeerID(60)) == [.unknownPeer])
     }
 
@@ -379,12 +385,91 @@ import Testing
         #expect(messages(effects, to: peer) == jobs.map { .cancel($0) })
         #expect(
             messages(effects, to: PeerID(99)).contains { message in
-                if case .events(study, let events) = message, case .ended(.cancelled)? = events.last?.what {
+                if case .events(let list) = message, case .ended(.cancelled)? = list.events.last?.what {
                     true
                 } else {
                     false
                 }
             })
+    }
+
+    private func failure(_ attempt: Attempt, from incarnation: UInt64, isFinal: Bool = false) -> ToCoordinator {
+        .finished(
+            .init(
+                incarnation: Incarnation(incarnation), attempt: attempt, duration: .zero,
+                outcome: .failure(WorkFailure("no memory", isFinal: isFinal))))
+    }
+
+    private func losses(_ effects: [Coordinator.Effect]) -> Int {
+        effects.reduce(0) { count, effect in
+            guard case .persist(let facts) = effect else { return count }
+            return count + facts.count { if case .attemptLost = $0 { true } else { false } }
+        }
+    }
+
+    @Test func aFailureCountsOnceAndFromItsHolderOnly() {
+        let (coordinator, _) = labelling(crashLimit: 2)
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        // Forged: by a stranger, by a stranger in the holder's name, of an attempt that nobody holds.
+        for (message, from) in [
+            (failure(job, from: 2, isFinal: true), PeerID(50)), (failure(job, from: 1, isFinal: true), PeerID(50)),
+            (failure(Attempt(job: job.job, number: 7), from: 1, isFinal: true), peer),
+        ] {
+            let effects = coordinator.step(.received(message, from: from), at: start)
+            #expect(!effects.contains { if case .persist = $0 { true } else { false } })
+        }
+        let first = coordinator.step(.received(failure(job, from: 1), from: peer), at: start)
+        #expect(losses(first) == 1)
+        // Sent again because its acknowledgement was lost.
+        #expect(losses(coordinator.step(.received(failure(job, from: 1), from: peer), at: start)) == 0)
+    }
+
+    @Test func anAttemptThatIsLostTwiceCountsOnceAndItsNumberIsNotUsedAgain() {
+        let (coordinator, _) = labelling(crashLimit: 2)
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let silent = start + .seconds(11)
+        #expect(losses(coordinator.step(.tick, at: silent)) == 1)
+        // It was only slow: it holds the attempt again, and falls silent again.
+        let back = coordinator.step(.received(hello(1, held: [job]), from: peer), at: silent)
+        #expect(assignments(back, to: peer).allSatisfy { $0.attempt.job != job.job })
+        #expect(losses(coordinator.step(.tick, at: silent + .seconds(11))) == 0)
+        let other = PeerID(8)
+        let again = assignments(
+            coordinator.step(.received(hello(2, credit: 20), from: other), at: silent + .seconds(12)), to: other)
+        #expect(again.first { $0.attempt.job == job.job }?.attempt.number == 2)
+    }
+
+    @Test func helloIsNotBelievedAboutJobsThatNobodyWants() {
+        let (coordinator, study) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        _ = coordinator.step(.received(result(job, from: 1), from: peer), at: start)
+        let future = Attempt(job: JobID(study: study, batch: 5, items: 0..<4), number: 1)
+        let beyond = Attempt(job: JobID(study: study, batch: 0, items: 990..<5_000_000), number: 1)
+        let effects = coordinator.step(
+            .received(hello(3, held: [job, future, beyond]), from: PeerID(9)), at: start)
+        let answers = messages(effects, to: PeerID(9))
+        for attempt in [job, future, beyond] { #expect(answers.contains(.cancel(attempt)), "\(attempt)") }
+    }
+
+    @Test func noMoreProcessesThanAllowed() {
+        let (coordinator, _) = labelling(maxWorkers: 3)
+        for k in UInt64(1)...5 {
+            let answers = messages(coordinator.step(.received(hello(k), from: PeerID(k)), at: start), to: PeerID(k))
+            #expect(answers.contains { if case .welcome = $0 { true } else { false } } == (k <= 3), "\(k)")
+        }
+        // One who is there already may say hello again; when one leaves there is room.
+        #expect(!coordinator.step(.received(hello(2), from: PeerID(2)), at: start).isEmpty)
+        _ = coordinator.step(.received(.goodbye(Incarnation(1)), from: PeerID(1)), at: start)
+        #expect(!coordinator.step(.received(hello(5), from: PeerID(5)), at: start).isEmpty)
+    }
+
+    @Test func progressInAnothersNameKeepsNobodyAlive() {
+        let (coordinator, _) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let report = EpochReport(epoch: 1, trainingMSE: 1, learningRate: 1, isLast: false)
+        let progress = ToCoordinator.progress(.init(incarnation: Incarnation(1), attempt: job, epoch: report))
+        _ = coordinator.step(.received(progress, from: PeerID(50)), at: start + .seconds(9))
+        #expect(losses(coordinator.step(.tick, at: start + .seconds(10))) == 1)
     }
 
     @Test func hostileMessagesChangeNothing() {

@@ -76,7 +76,7 @@ final class World {
         coordinator = Coordinator(settings: settings)
         self.faults = faults
         dice = RandomStream(seed: seed, purpose: .other)
-        schedule(.zero, .coordinator(.started(term: 1)))
+        schedule(.zero, .coordinator(.started))
         schedule(.zero, .revive(.trainer, "trainer"))
         for k in 0..<workers { schedule(.zero, .revive(.worker, "worker-\(k)")) }
     }
@@ -137,7 +137,7 @@ final class World {
         case .fromCoordinator(let bytes, let peer):
             guard let message = try? Codec.decodeFromCoordinator(bytes) else { return }
             if peer == client {
-                if case .events(_, let list) = message { events += list }
+                if case .events(let list) = message { events += list.events }
                 return
             }
             guard processes[peer] != nil else {
@@ -147,7 +147,7 @@ final class World {
             step(peer, .received(message))
         case .published(let bytes):
             guard let message = try? Codec.decodeFromCoordinator(bytes) else { return }
-            for peer in processes.keys.sorted(by: { $0.value < $1.value }) where dice.uniform() >= faults.drop {
+            for peer in processes.keys.sorted(by: { $0.number < $1.number }) where dice.uniform() >= faults.drop {
                 step(peer, .received(message))
             }
         case .worker(let peer, let event): step(peer, event)
@@ -161,7 +161,7 @@ final class World {
             step(peer, .started)
         case .wake:
             if let due = coordinator.deadline, due <= now { perform(coordinator.step(.tick, at: now), study) }
-            for (peer, process) in processes.sorted(by: { $0.key.value < $1.key.value }) {
+            for (peer, process) in processes.sorted(by: { $0.key.number < $1.key.number }) {
                 if let due = process.worker.deadline, due <= now { step(peer, .tick) }
             }
         }
@@ -185,7 +185,8 @@ final class World {
                     .milliseconds(1),
                     .coordinator(
                         .received(
-                            .exited(.init(incarnation: Incarnation(peer.value * 1000), cause: "signal 9")), from: client
+                            .exited(.init(incarnation: Incarnation(peer.number * 1000), cause: "signal 9")),
+                            from: client
                         )))
                 schedule(.milliseconds(50), .revive(process.role, process.name))
                 return
@@ -226,8 +227,8 @@ final class World {
         var arrival = now + latency()
         let line: [UInt64] =
             switch what {
-            case .toCoordinator(_, let peer): [0, peer.value]
-            case .fromCoordinator(_, let peer): [1, peer.value]
+            case .toCoordinator(_, let peer): [0, peer.number]
+            case .fromCoordinator(_, let peer): [1, peer.number]
             default: []
             }
         if !faults.reorder { arrival = max(arrival, lastArrival[line] ?? arrival) }
@@ -245,10 +246,10 @@ final class World {
                 let message = FromCoordinator.parameters(
                     .init(study: id, version: version, blob: blob, bytes: blobs[blob.digest]!))
                 schedule(latency(), .published(Codec.encode(message)))
-            case .begin(let id, _, let attachments):
+            case .begin(let id, let submission):
                 let oracle = builtInOracles.first { $0.descriptor.name == study.oracle }!
                 var content = StudyAttachments()
-                for attachment in attachments {
+                for attachment in submission.attachments {
                     let samples = Samples(encoded: blobs[attachment.blob.digest]!)
                     switch attachment.part {
                     case .training: content.training = samples
@@ -267,6 +268,9 @@ final class World {
                 let step = plan.next(results, threads: 1)
                 if case .failed(let reason) = step.next { failure = reason }
                 schedule(.milliseconds(1), .coordinator(.planned(id, plan, step)))
+            case .lookUp(let id, let batch, _, _, _):
+                schedule(.milliseconds(1), .coordinator(.known(id, batch: batch, [])))
+            case .forget(let digests): for digest in digests { blobs[digest] = nil }
             case .write(_, let outcome, let statistics):
                 self.outcome = outcome
                 self.statistics = statistics

@@ -1,4 +1,5 @@
 import Cluster
+import Foundation
 import Pricing
 import Regression
 import Testing
@@ -51,8 +52,8 @@ private enum Sample {
 
     static let results: [WorkResult] = [
         .trained(parameters: blob, epochs: [report, report]),
-        .maximizers(maximizers, oracleCalls: 12),
-        .gains([1, -1], oracleCalls: 3),
+        .maximizers(maximizers, oracleCalls: [12, 3]),
+        .gains([1, -1], oracleCalls: [3, 4]),
         .labels(Valuations(prices: [1, 2], standardErrors: [0.1, 0.2], statuses: [.ok, .notConverged])),
         .labels(Valuations(prices: [1], statuses: [.extended])),
         .predictions([0.5]),
@@ -74,7 +75,7 @@ private enum Sample {
                 .init(
                     token: 5, study: "study: x",
                     attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
-            .watch(.init(study: StudyID(6), after: 12)),
+            .watch(.init(study: StudyID(6), term: 2, after: 12)),
             .cancelStudy(StudyID(6)),
             .finished(
                 .init(
@@ -103,7 +104,9 @@ private enum Sample {
             .want(.init(blob: blob, offset: 0)), .blob(.init(blob: blob, offset: 0, bytes: [])),
             .accepted(.init(token: 1, study: StudyID(2))), .rejected(.init(token: 1, problems: ["a", "b"])),
             .events(
-                StudyID(1), events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) }),
+                .init(
+                    study: StudyID(1), term: 2,
+                    events: events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) })),
         ] + works.map { .assign(.init(attempt: attempt, work: $0)) }
 }
 
@@ -126,6 +129,53 @@ private enum Sample {
         #expect(kinds(Sample.fromCoordinator) == 12)
         #expect(kinds(Sample.works) == Work.Kind.allCases.count)
         #expect(kinds(Sample.events) == 7)
+    }
+
+    /// The frames that fuzzing starts from. To write them anew: CAIRN_WRITE_CORPORA=1 swift test --filter CodecTests.
+    @Test func corporaHoldEveryMessage() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "Fuzz/Corpora")
+        let frames =
+            Sample.toCoordinator.enumerated().map { ("toCoordinator/\($0)", Codec.encode($1)) }
+            + Sample.fromCoordinator.enumerated().map { ("fromCoordinator/\($0)", Codec.encode($1)) }
+        for (name, frame) in frames {
+            let file = root.appending(path: name)
+            if ProcessInfo.processInfo.environment["CAIRN_WRITE_CORPORA"] != nil {
+                try FileManager.default.createDirectory(
+                    at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                try Data(frame).write(to: file)
+            }
+            #expect(try Array(Data(contentsOf: file)) == frame, "\(name) is not what is sent today")
+        }
+    }
+
+    @Test func messagesOfOtherVersionsAreRefused() throws {
+        for message in Sample.toCoordinator {
+            for version in [UInt8(0), Codec.version + 1, 255] {
+                var frame = Codec.encode(message)
+                frame[3] = version
+                #expect { try Codec.decodeToCoordinator(frame) } throws: { "\($0)".contains("version \(version)") }
+            }
+        }
+        // A field that this version does not know, as a newer peer of the same version may send: read without it.
+        var longer = Codec.encode(ToCoordinator.goodbye(Incarnation(1)))
+        longer += [0xFA, 0x3F, 0x02, 0x41, 0x42]
+        #expect(try Codec.decodeToCoordinator(longer) == .goodbye(Incarnation(1)))
+    }
+
+    @Test func claimsOfSizeCostNothing() {
+        // Lengths that a frame claims and does not have: refused before anything of that size is made.
+        for claim: [UInt8] in [
+            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x07], [0x42, 0xFF, 0xFF, 0xFF, 0x7F],
+            [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F],
+        ] {
+            let frame = Array("CRN".utf8) + [Codec.version] + claim + [1, 2, 3]
+            #expect(throws: WireError.self) { try Codec.decodeToCoordinator(frame) }
+            #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(frame) }
+        }
+        // Nothing nested so deep that reading it ends the stack.
+        let deep = Array("CRN".utf8) + [Codec.version] + [UInt8](repeating: 0x0A, count: 100_000)
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(deep) }
     }
 
     @Test func nanTravelsWhereItHasAMeaning() throws {
@@ -198,10 +248,10 @@ private enum Sample {
         func assign(_ work: Work) -> FromCoordinator { .assign(.init(attempt: Sample.attempt, work: work)) }
         var uneven = Sample.maximizers
         uneven.labels = [1]
-        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: [1]))))
         uneven = Sample.maximizers
         uneven.inputs[0] = .nan
-        #expect(refused(finished(.maximizers(uneven, oracleCalls: 1))))
+        #expect(refused(finished(.maximizers(uneven, oracleCalls: [1]))))
         #expect(refused(finished(.labels(Valuations(prices: [1, 2], statuses: [.ok])))))
         #expect(refused(ToCoordinator.want(.init(blob: Sample.blob, offset: 4))))
         #expect(refused(ToCoordinator.blob(.init(blob: Sample.blob, offset: 2, bytes: [1, 2]))))
@@ -225,7 +275,7 @@ private enum Sample {
                         processID: 1, credit: 1, oracles: [], numerics: "", held: []))))
         #expect(refused(.welcome(.init(term: 1, heartbeat: .zero, publisher: ""))))
         let path = StudyEvent.What.ended(.done(files: [.init(name: "../x", blob: Sample.blob)], incomplete: false))
-        #expect(refused(.events(StudyID(1), [.init(number: 1, at: .zero, what: path)])))
+        #expect(refused(.events(.init(study: StudyID(1), term: 1, events: [.init(number: 1, at: .zero, what: path)]))))
         let repeated = ToCoordinator.Attachment(part: .test, blob: Sample.blob)
         #expect(refused(.submit(.init(token: 1, study: "", attachments: [repeated, repeated]))))
     }

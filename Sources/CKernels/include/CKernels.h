@@ -78,7 +78,7 @@ double ck_exp(double x);
 double ck_expm1(double x);
 double ck_log(double x);
 double ck_normal(double x);
-/// Q(x) exp(x²/2) for x >= 0, Q the upper tail of the normal distribution, within 4 ulp.
+/// Q(|x|) exp(x²/2), Q the upper tail of the normal distribution, within 6 ulp.
 double ck_scaled_tail(double x);
 /// The same for `count` numbers; x and y may be the same.
 void ck_exp_all(const double *x, double *y, size_t count);
@@ -101,6 +101,14 @@ typedef struct {
 /// for each coordinate its `count` numbers (a multiple of 8).
 size_t ck_count_admissible(const double *centre, double scale, const double *offsets, size_t count, size_t dimension,
                            const double *lower, const double *upper, const ck_cut *cuts, size_t cut_count);
+
+/// squares[j] = sum over i of (columns[i * stride + j] - x[i])² for j < count, i in ascending order, without fused
+/// operations: the distances of points that are stored coordinate by coordinate. Reads up to 7 numbers more per column.
+void ck_squared_distances(const double *columns, size_t stride, size_t count, const double *x, size_t dimension,
+                          double *squares);
+/// counts[k] += how many of those squared distances are <= limits[k], for k < limit_count.
+void ck_count_within(const double *columns, size_t stride, size_t count, const double *x, size_t dimension,
+                     const double *limits, size_t limit_count, ptrdiff_t *counts);
 
 // MARK: Threads (team.c)
 

@@ -31,6 +31,8 @@ package struct ClusterFile: Sendable, Hashable {
     package var maxFrame = 64 << 20
     /// The most seeds per ascent job.
     package var shardSize = 256
+    /// Where the coordinator keeps its journal; nil for nowhere.
+    package var storage: String?
     package var pools: [Pool]
 
     /// One worker per core, everything else at its default.
@@ -54,7 +56,7 @@ package struct ClusterFile: Sendable, Hashable {
 
     /// Keys of the cluster file that belong to other ways to launch and to secure a cluster; this version knows the
     /// local launcher on loopback only, and says so instead of ignoring them.
-    private static let later = ["security", "storage", "oracles", "metrics"]
+    private static let later = ["security", "oracles", "metrics"]
 
     private mutating func read(_ root: Section) {
         defer { root.close() }
@@ -76,6 +78,16 @@ package struct ClusterFile: Sendable, Hashable {
         if let section = root.section("trainer") {
             if section.text("threads") != "auto", let threads = section.integer("threads", in: 1...1024) {
                 trainerThreads = threads
+            }
+            section.close()
+        }
+        if let section = root.section("storage") {
+            if let folder = section.text("dir"), !folder.isEmpty {
+                // Relative to the file, like every path in it.
+                let base = URL(filePath: section.file.name).deletingLastPathComponent()
+                storage = URL(filePath: folder, relativeTo: base).path
+            } else {
+                section.report("dir", "is missing: the folder of the coordinator's journal, on a local disk")
             }
             section.close()
         }
@@ -151,6 +163,9 @@ package struct ClusterFile: Sendable, Hashable {
             "name: \(name)",
             "coordinator: {bind: \"\(bind)\", publish: \"\(publish)\"}",
             "trainer: {threads: \(trainerThreads)}",
+        ]
+        if let storage { lines.append("storage: {dir: \(yaml(storage))}") }
+        lines += [
             "limits:",
             "  heartbeat: \(milliseconds(heartbeat))",
             "  lost: \(milliseconds(lost))",

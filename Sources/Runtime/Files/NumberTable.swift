@@ -6,8 +6,8 @@
 internal import FoundationEssentials
 
 /// A table of finite numbers.
-struct NumberTable: Sendable {
-    var columns: [String]
+package struct NumberTable: Sendable {
+    package var columns: [String]
     /// Rows of `columns.count` numbers.
     var values: [Double]
     /// The line of each row; empty for a file without lines.
@@ -26,7 +26,7 @@ struct NumberTable: Sendable {
     ///   - wanted: the columns that must be there.
     /// - Throws: `InputError` with every problem (the first hundred): a missing or repeated column, a line with another
     ///   number of fields, a field that is no finite number, no rows.
-    init(csv name: String, _ bytes: [UInt8], columns wanted: [String]) throws(InputError) {
+    package init(csv name: String, _ bytes: [UInt8], columns wanted: [String]) throws(InputError) {
         try self.init(csv: name, bytes) { _ in wanted.map { .init(name: $0, read: decimal, expected: Self.number) } }
     }
 
@@ -142,7 +142,7 @@ struct NumberTable: Sendable {
     ///   - name: of the file, for messages.
     ///   - wanted: what its columns are, in order.
     /// - Throws: `InputError`.
-    init(npy name: String, _ bytes: [UInt8], columns wanted: [String]) throws(InputError) {
+    package init(npy name: String, _ bytes: [UInt8], columns wanted: [String]) throws(InputError) {
         func refuse(_ message: String, key: String? = nil) -> InputError {
             InputError([InputProblem(file: name, key: key, message: message)])
         }

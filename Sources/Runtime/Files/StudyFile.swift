@@ -83,8 +83,9 @@ package struct StudyFile: Sendable {
     }
 
     /// The oracle with what the study fixes of it, and that in full.
-    private static func contract(_ root: Section, _ oracle: any Oracle) -> (oracle: any Oracle, terms: [String: String])?
-    {
+    private static func contract(_ root: Section, _ oracle: any Oracle) -> (
+        oracle: any Oracle, terms: [String: String]
+    )? {
         var terms: [String: String] = [:]
         if let section = root.section("contract") {
             for key in section.keys { if let text = section.text(key) { terms[key] = text } }
@@ -537,7 +538,4 @@ extension StudyFile {
     private func list(_ numbers: [Double]) -> String { "[\(numbers.map { "\($0)" }.joined(separator: ", "))]" }
 
     /// A file's name as a quoted scalar.
-    private func yaml(_ text: String?) -> String {
-        "\"" + (text ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
-    }
 }

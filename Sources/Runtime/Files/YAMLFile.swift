@@ -330,3 +330,8 @@ private func words(_ range: ClosedRange<Double>) -> String {
     if range.upperBound == .greatestFiniteMagnitude { return "at least \(range.lowerBound)" }
     return "from \(range.lowerBound) to \(range.upperBound)"
 }
+
+/// A text as a YAML scalar.
+func yaml(_ text: String?) -> String {
+    "\"" + (text ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+}

@@ -35,6 +35,9 @@ nonisolated struct PBSubmission: Sendable {
 
   var attachments: [PBAttachment] = []
 
+  /// Do not take labels from the ledger.
+  var freshLabels: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -143,7 +146,7 @@ nonisolated struct PBRejected: Sendable {
   init() {}
 }
 
-/// A wish to be told of the events after number `after`.
+/// A wish to be told of the events after number `after` of a term; of all events, in a later term.
 nonisolated struct PBWatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -152,6 +155,8 @@ nonisolated struct PBWatch: Sendable {
   var study: UInt64 = 0
 
   var after: UInt64 = 0
+
+  var term: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -179,12 +184,15 @@ nonisolated struct PBStudyEvents: Sendable {
 
   var events: [PBStudyEvent] = []
 
+  /// The life of the coordinator that numbered them.
+  var term: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 }
 
-/// Numbered from 1, without gaps.
+/// Numbered from 1 in each term, without gaps.
 nonisolated struct PBStudyEvent: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -444,7 +452,7 @@ fileprivate nonisolated let _protobuf_package = "cairn"
 
 nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Submission"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}token\0\u{1}study\0\u{1}attachments\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}token\0\u{1}study\0\u{1}attachments\0\u{3}fresh_labels\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -455,6 +463,7 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.token) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.study) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.attachments) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.freshLabels) }()
       default: break
       }
     }
@@ -470,6 +479,9 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if !self.attachments.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.attachments, fieldNumber: 3)
     }
+    if self.freshLabels != false {
+      try visitor.visitSingularBoolField(value: self.freshLabels, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -477,6 +489,7 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.token != rhs.token {return false}
     if lhs.study != rhs.study {return false}
     if lhs.attachments != rhs.attachments {return false}
+    if lhs.freshLabels != rhs.freshLabels {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -597,7 +610,7 @@ nonisolated extension PBRejected: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension PBWatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Watch"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}after\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}after\0\u{1}term\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -607,6 +620,7 @@ nonisolated extension PBWatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.study) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.after) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.term) }()
       default: break
       }
     }
@@ -619,12 +633,16 @@ nonisolated extension PBWatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if self.after != 0 {
       try visitor.visitSingularUInt64Field(value: self.after, fieldNumber: 2)
     }
+    if self.term != 0 {
+      try visitor.visitSingularUInt64Field(value: self.term, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBWatch, rhs: PBWatch) -> Bool {
     if lhs.study != rhs.study {return false}
     if lhs.after != rhs.after {return false}
+    if lhs.term != rhs.term {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -662,7 +680,7 @@ nonisolated extension PBCancelStudy: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension PBStudyEvents: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".StudyEvents"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}events\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}events\0\u{1}term\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -672,6 +690,7 @@ nonisolated extension PBStudyEvents: SwiftProtobuf.Message, SwiftProtobuf._Messa
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.study) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.events) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.term) }()
       default: break
       }
     }
@@ -684,12 +703,16 @@ nonisolated extension PBStudyEvents: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if !self.events.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.events, fieldNumber: 2)
     }
+    if self.term != 0 {
+      try visitor.visitSingularUInt64Field(value: self.term, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBStudyEvents, rhs: PBStudyEvents) -> Bool {
     if lhs.study != rhs.study {return false}
     if lhs.events != rhs.events {return false}
+    if lhs.term != rhs.term {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -680,7 +680,8 @@ nonisolated struct PBWorkResult: Sendable {
     /// Clears the value of `maximizers`. Subsequent reads from it will return its default value.
     mutating func clearMaximizers() {self._maximizers = nil}
 
-    var oracleCalls: UInt64 = 0
+    /// Per item.
+    var oracleCalls: [UInt64] = []
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -696,7 +697,8 @@ nonisolated struct PBWorkResult: Sendable {
 
     var gains: [Double] = []
 
-    var oracleCalls: UInt64 = 0
+    /// Per item.
+    var oracleCalls: [UInt64] = []
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1808,7 +1810,7 @@ nonisolated extension PBWorkResult.Climbed: SwiftProtobuf.Message, SwiftProtobuf
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._maximizers) }()
-      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.oracleCalls) }()
+      case 2: try { try decoder.decodeRepeatedUInt64Field(value: &self.oracleCalls) }()
       default: break
       }
     }
@@ -1822,8 +1824,8 @@ nonisolated extension PBWorkResult.Climbed: SwiftProtobuf.Message, SwiftProtobuf
     try { if let v = self._maximizers {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
-    if self.oracleCalls != 0 {
-      try visitor.visitSingularUInt64Field(value: self.oracleCalls, fieldNumber: 2)
+    if !self.oracleCalls.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.oracleCalls, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1847,7 +1849,7 @@ nonisolated extension PBWorkResult.Gains: SwiftProtobuf.Message, SwiftProtobuf._
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedDoubleField(value: &self.gains) }()
-      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.oracleCalls) }()
+      case 2: try { try decoder.decodeRepeatedUInt64Field(value: &self.oracleCalls) }()
       default: break
       }
     }
@@ -1857,8 +1859,8 @@ nonisolated extension PBWorkResult.Gains: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.gains.isEmpty {
       try visitor.visitPackedDoubleField(value: self.gains, fieldNumber: 1)
     }
-    if self.oracleCalls != 0 {
-      try visitor.visitSingularUInt64Field(value: self.oracleCalls, fieldNumber: 2)
+    if !self.oracleCalls.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.oracleCalls, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }

@@ -1,0 +1,102 @@
+// How long does the main job take, from data to clean surrogate, through the real cluster?
+
+import CLimits
+import Foundation
+import Regression
+
+struct MainJob {
+    let cairn: String
+    let root: String
+    let scratch: String
+
+    /// The seconds of each phase of a study, from its summary; nil if it failed.
+    private func run(_ study: String, _ name: String, _ arguments: [String] = []) -> [String: Double]? {
+        let process = Process()
+        process.executableURL = URL(filePath: cairn)
+        process.arguments =
+            ["run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--out", "\(scratch)/\(name)"]
+            + arguments
+        process.standardOutput = FileHandle.nullDevice
+        let start = Clock.wall
+        guard (try? process.run()) != nil else { return nil }
+        process.waitUntilExit()
+        let wall = Clock.wall - start
+        guard process.terminationStatus == 0,
+            let data = FileManager.default.contents(atPath: "\(scratch)/\(name)/summary.json"),
+            let summary = try? JSONSerialization.jsonObject(with: data) as? [String: Any],
+            var seconds = summary["seconds"] as? [String: Double]
+        else { return nil }
+        seconds["wall"] = wall
+        return seconds
+    }
+
+    /// The search alone, of the surrogate that the main job has trained, with so many workers.
+    private func search(workers: Int) -> Double? {
+        let original = try? String(contentsOfFile: root + "Studies/barrier-backdoor.yaml", encoding: .utf8)
+        guard var text = original else { return nil }
+        for section in ["surrogate", "training"] {
+            text.replace(try! Regex("(?m)^\(section):.*\n"), with: "")
+        }
+        text.replace(/mitigation:\n( .*\n)+/, with: "mitigation: {action: none}\n")
+        text += "surrogate: {file: \(scratch)/whole/surrogate.safetensors}\n"
+        let path = "\(scratch)/search.yaml"
+        guard (try? text.write(toFile: path, atomically: true, encoding: .utf8)) != nil else { return nil }
+        return run(path, "search\(workers)", ["--workers", "\(workers)"])?["search"]
+    }
+
+    func answer(_ peers: Peers) -> Answer {
+        var lines: [Line] = []
+        var sink: Float = 0
+        let peak = (0..<5).map { _ in
+            let start = Clock.thread
+            return limit_fma(2_000_000, &sink) / (Clock.thread - start)
+        }.max()!
+        let cores = Double(ProcessInfo.processInfo.activeProcessorCount)
+        let flops =
+            16 * Double(Paper.samples) * Paper.training + 100 * Double(Paper.seeds) * Paper.ascent
+            + 2 * Double(Paper.samples) * Paper.forward
+        let floor = flops / (peak * cores)
+        let phases = [
+            "label", "train", "predict", "search", "certify", "scan", "mitigate", "retrain", "judge", "write",
+        ]
+        guard let whole = run(root + "Studies/barrier-backdoor.yaml", "whole") else {
+            return Answer(
+                question: "How long does the main job take?", method: "`cairn run` failed: see above.", lines: [])
+        }
+        let wall = whole["wall"]!
+        lines.append(
+            Line(
+                what: "Cairn, start to end", figure: "\(short(wall)) s",
+                ratio: "floor \(short(floor)) s: \(percent(floor / wall)) of \(Int(cores)) cores' peak"))
+        for phase in phases where (whole[phase] ?? 0) >= 0.005 * wall {
+            lines.append(
+                Line(what: "of it \(phase)", figure: "\(short(whole[phase]!)) s", ratio: percent(whole[phase]! / wall)))
+        }
+        if let one = search(workers: 1), let two = search(workers: 2) {
+            lines.append(
+                Line(
+                    what: "the search with 1 and with 2 workers", figure: "\(short(one)) s, \(short(two)) s",
+                    ratio: "\(short(one / two)) × as fast"))
+        }
+        for mkl in Peers.MKL.allCases {
+            guard let result = peers.run("main_job.py", threads: Int(cores), mkl: mkl) else { continue }
+            let total = ["train", "search", "retrain"].reduce(0.0) { $0 + (result.numbers[$1] ?? .nan) }
+            lines.append(
+                Line(
+                    what: "PyTorch \(result.names["version"] ?? ""), \(mkl.rawValue), extrapolated: training "
+                        + "\(short(result.numbers["train"] ?? .nan)) s, search \(short(result.numbers["search"] ?? .nan)) s, "
+                        + "retraining \(short(result.numbers["retrain"] ?? .nan)) s",
+                    figure: "\(short(total)) s", ratio: "Cairn is \(short(total / wall)) × as fast"))
+        }
+        return Answer(
+            question: "How long does the main job take?",
+            method: """
+                `Studies/barrier-backdoor.yaml` through the real cluster on this machine (wall time, processes' start and \
+                end, labels, scan, verification and files included): 210,000 samples, 14 epochs in batches of 256, \
+                21,000 seeds × 100 steps, retraining for 2 epochs. The floor is that arithmetic at the measured peak of \
+                all cores. PyTorch does training, search and retraining alone, in one process with as many threads as \
+                cores, on scaled parts that are extrapolated linearly: 205 of 820 steps of one epoch, and 6 of 100 steps \
+                of the search.
+                """, lines: lines)
+    }
+}

@@ -1,0 +1,44 @@
+/// What happens when, in virtual time: a binary heap. What is entered first happens first if both are due at once.
+struct Agenda<What> {
+    private struct Entry {
+        var at: Int64
+        var number: Int
+        var what: What
+
+        func isBefore(_ other: Entry) -> Bool { (at, number) < (other.at, other.number) }
+    }
+
+    private var heap: [Entry] = []
+    private var entered = 0
+
+    var count: Int { heap.count }
+
+    mutating func enter(_ what: What, at time: Int64) {
+        entered += 1
+        heap.append(Entry(at: time, number: entered, what: what))
+        var child = heap.count - 1
+        while child > 0, heap[child].isBefore(heap[(child - 1) / 2]) {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    mutating func next() -> (at: Int64, what: What)? {
+        guard let first = heap.first else { return nil }
+        let last = heap.removeLast()
+        if !heap.isEmpty {
+            heap[0] = last
+            var parent = 0
+            while true {
+                var least = parent
+                for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
+                    if heap[child].isBefore(heap[least]) { least = child }
+                }
+                guard least != parent else { break }
+                heap.swapAt(parent, least)
+                parent = least
+            }
+        }
+        return (first.at, first.what)
+    }
+}

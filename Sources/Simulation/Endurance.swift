@@ -1,0 +1,98 @@
+// A good world that lasts: one study of very many jobs, for what only shows after many, such as memory.
+
+internal import Cluster
+internal import Regression
+internal import Wire
+
+/// A coordinator and workers that do so many jobs of one label each; every message goes through its bytes.
+package struct Endurance {
+    private var coordinator: Coordinator
+    private var workers: [Worker] = []
+    private var now = Instant(nanoseconds: 0)
+    private var toCoordinator: [(frame: [UInt8], worker: Int)] = []
+    private var toWorkers: [(frame: [UInt8], worker: Int)] = []
+    private var isDone = false
+    /// Jobs whose result is persisted.
+    private var done = 0
+
+    private static let study = StudyID(1)
+    private static let client = PeerID(99)
+
+    package init(jobs: Int, workers count: Int) {
+        let oracle = SimulatedOracle(.gappy)
+        let reference = OracleReference(oracle)
+        var settings = Coordinator.Settings()
+        settings.rowsPerJob = 1
+        coordinator = Coordinator(settings: settings)
+        _ = coordinator.step(.started, at: now)
+        let submission = ToCoordinator.Submission(token: 1, study: "endurance", attachments: [])
+        _ = coordinator.step(.validated(submission, Self.study, from: Self.client), at: now)
+        let some = (0...).lazy.map { SimulatedStudy($0) }.first { $0.descriptor == oracle.descriptor }!
+        let plan = StudyPlan(study: some.study, descriptor: oracle.descriptor, attachments: some.content)
+        let points = [Double](repeating: 0.5, count: jobs)
+        let first = PlanStep(next: .batch(Batch(.label(reference, points: points), dimension: 1)), phase: .label)
+        _ = coordinator.step(.planned(Self.study, plan, first), at: now)
+        for k in 0..<count {
+            var settings = Worker.Settings(
+                incarnation: Incarnation(UInt64(k + 1)), role: .worker, name: "worker-\(k)", processID: 1,
+                oracles: [reference], numerics: "simulated")
+            settings.prefetch = 7
+            workers.append(Worker(settings: settings))
+            step(k, .started)
+        }
+    }
+
+    /// Runs to the end of all jobs.
+    ///
+    /// - Parameter tell: called with the number of jobs done, after every round of messages.
+    package mutating func run(_ tell: (Int) -> Void) {
+        while !isDone {
+            now = now + .milliseconds(1)
+            let arriving = toCoordinator
+            toCoordinator = []
+            for (frame, k) in arriving {
+                guard let message = try? Codec.decodeToCoordinator(frame) else { preconditionFailure("our own frame") }
+                perform(coordinator.step(.received(message, from: PeerID(UInt64(k + 1))), at: now))
+            }
+            if let due = coordinator.deadline, due <= now { perform(coordinator.step(.tick, at: now)) }
+            let leaving = toWorkers
+            toWorkers = []
+            for (frame, k) in leaving {
+                guard let message = try? Codec.decodeFromCoordinator(frame) else {
+                    preconditionFailure("our own frame")
+                }
+                step(k, .received(message))
+            }
+            for k in workers.indices {
+                if let due = workers[k].deadline, due <= now { step(k, .tick) }
+            }
+            tell(done)
+        }
+        coordinator.checkInvariants()
+        for worker in workers { worker.checkInvariants() }
+    }
+
+    private mutating func perform(_ effects: [Coordinator.Effect]) {
+        for effect in effects {
+            switch effect {
+            case .persist(let facts): done += facts.count { if case .itemsCompleted = $0 { true } else { false } }
+            case .send(let message, let peer) where peer != Self.client:
+                toWorkers.append((Codec.encode(message), Int(peer.number) - 1))
+            case .advance: isDone = true
+            default: break
+            }
+        }
+    }
+
+    private mutating func step(_ k: Int, _ event: Worker.Event) {
+        for effect in workers[k].step(event, at: now) {
+            switch effect {
+            case .send(let message): toCoordinator.append((Codec.encode(message), k))
+            case .start(let attempt, _):
+                let result = WorkResult.labels(Valuations(prices: [1], statuses: [.ok]))
+                step(k, .finished(attempt, .milliseconds(1), .success(result), blobs: []))
+            default: break
+            }
+        }
+    }
+}

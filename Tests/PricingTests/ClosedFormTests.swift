@@ -1,0 +1,199 @@
+import Foundation
+import Pricing
+import Regression
+import Testing
+
+/// Oracles against reference prices made independently (Tests/References/exotics.py), and against each other.
+@Suite struct ClosedFormTests {
+    /// An oracle's reference table: the columns that `cairn oracle price` reads, `price`, and `d_<input>` where known.
+    private struct Table {
+        var points: [Double] = []
+        var prices: [Double] = []
+        /// By input; empty where the table has none.
+        var derivatives: [Int: [Double]] = [:]
+
+        init(_ oracle: any Oracle) throws {
+            let name = oracle.descriptor.name
+            let url = try #require(
+                Bundle.module.url(forResource: name, withExtension: "csv", subdirectory: "Resources"))
+            let lines = try String(contentsOf: url, encoding: .utf8).split(separator: "\n").map {
+                $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+            }
+            let inputs = oracle.descriptor.inputs
+            for line in lines.dropFirst() {
+                for input in inputs {
+                    if let column = lines[0].firstIndex(of: input.name) {
+                        points.append(try #require(input.value(of: line[column]), "\(name): \(line[column])"))
+                    } else {
+                        points.append(try #require(input.usual, "\(name) has no column \(input.name)"))
+                    }
+                }
+                prices.append(Double(line[lines[0].firstIndex(of: "price")!])!)
+                for (i, input) in inputs.enumerated() {
+                    if let column = lines[0].firstIndex(of: "d_\(input.name)") {
+                        derivatives[i, default: []].append(Double(line[column])!)
+                    }
+                }
+            }
+        }
+    }
+
+    static let oracles: [(oracle: any Oracle, tolerance: Double)] = [
+        (Barrier(), 1e-10), (DiscreteBarrier(), 1e-10), (DoubleBarrier(), 1e-12), (Lookback(), 1e-12), (Asian(), 1e-8),
+    ]
+
+    @Test(arguments: oracles.indices) func pricesAreThoseOfTheReferences(_ k: Int) throws {
+        let (oracle, tolerance) = Self.oracles[k]
+        let table = try Table(oracle)
+        let name = oracle.descriptor.name
+        let valuations = oracle.evaluate(table.points, gradient: false)
+        #expect(table.prices.count >= 50 && valuations.prices.count == table.prices.count)
+        var worst = (0.0, 0)
+        for (row, (price, reference)) in zip(valuations.prices, table.prices).enumerated() {
+            // Per 100 of spot: the references' spots are of that order.
+            let error = abs(price - reference) / max(1, abs(reference) / 100)
+            if !(error <= worst.0) { worst = (error, row) }
+        }
+        let width = oracle.descriptor.inputs.count
+        let point = table.points[worst.1 * width..<(worst.1 + 1) * width]
+        #expect(worst.0 <= tolerance, "\(name): \(worst.0) at \(Array(point)), reference \(table.prices[worst.1])")
+    }
+
+    @Test(arguments: oracles.indices) func derivativesAreThoseOfTheReferences(_ k: Int) throws {
+        let (oracle, _) = Self.oracles[k]
+        let table = try Table(oracle)
+        guard oracle.descriptor.providesGradient, !table.derivatives.isEmpty else { return }
+        let width = oracle.descriptor.inputs.count
+        let valuations = oracle.evaluate(table.points, gradient: true)
+        #expect(valuations.gradients.count == table.points.count)
+        for (i, derivatives) in table.derivatives {
+            var worst = (0.0, 0)
+            for (row, reference) in derivatives.enumerated() where valuations.statuses[row] == .ok {
+                let error = abs(valuations.gradients[row * width + i] - reference) / max(1, abs(reference))
+                if !(error <= worst.0) { worst = (error, row) }
+            }
+            let input = oracle.descriptor.inputs[i].name
+            let point = Array(table.points[worst.1 * width..<(worst.1 + 1) * width])
+            #expect(
+                worst.0 <= 1e-7,
+                "\(oracle.descriptor.name), d_\(input): \(worst.0) at \(point), reference \(derivatives[worst.1])")
+        }
+    }
+
+    /// A row's price and status do not depend on the rows beside it, and one bad row fails alone.
+    @Test(arguments: oracles.indices) func aBadRowFailsAlone(_ k: Int) throws {
+        let (oracle, _) = Self.oracles[k]
+        let table = try Table(oracle)
+        let width = oracle.descriptor.inputs.count
+        let whole = oracle.evaluate(table.points, gradient: false)
+        for bad in [Double.nan, .infinity, -1e300, 1e300] {
+            for i in 0..<width {
+                var points = Array(table.points.prefix(3 * width))
+                points[width + i] = bad
+                let found = oracle.evaluate(points, gradient: oracle.descriptor.providesGradient)
+                for row in [0, 2] {
+                    #expect(found.prices[row].bitPattern == whole.prices[row].bitPattern)
+                    #expect(found.statuses[row] == whole.statuses[row])
+                }
+                if found.statuses[1].hasPrice {
+                    #expect(found.prices[1].isFinite, "\(oracle.descriptor.name), input \(i) = \(bad)")
+                } else {
+                    #expect(found.prices[1].isNaN, "\(oracle.descriptor.name), input \(i) = \(bad)")
+                }
+            }
+        }
+        for row in 0..<3 {
+            let alone = oracle.evaluate(Array(table.points[row * width..<(row + 1) * width]), gradient: false)
+            #expect(alone.prices[0].bitPattern == whole.prices[row].bitPattern)
+        }
+    }
+
+    @Test func testVectorsHold() {
+        for oracle in builtInOracles {
+            for vector in oracle.descriptor.testVectors {
+                let price = oracle.evaluate(vector.inputs, gradient: false).prices[0]
+                #expect(abs(price - vector.price) <= vector.tolerance, "\(oracle.descriptor.name): \(price)")
+            }
+        }
+    }
+
+    // MARK: Identities
+
+    /// A row of an oracle's inputs from names and values; what is not named takes its usual value.
+    private func row(_ oracle: any Oracle, _ terms: [String: String]) throws -> [Double] {
+        try oracle.descriptor.inputs.map { input in
+            guard let text = terms[input.name] else { return try #require(input.usual, "\(input.name)") }
+            return try #require(input.value(of: text), "\(input.name) = \(text)")
+        }
+    }
+
+    private func price(_ oracle: any Oracle, _ terms: [String: String]) throws -> Double {
+        oracle.evaluate(try row(oracle, terms), gradient: false).prices[0]
+    }
+
+    private let market = [
+        "spot": "100", "strike": "105", "maturityYears": "0.75", "volatility": "0.3", "rate": "0.05",
+        "dividendYield": "0.02",
+    ]
+
+    private func vanilla(_ type: String) throws -> Double {
+        // A barrier that is never reached.
+        try price(
+            Barrier(),
+            market.merging(["optionType": type, "barrierType": "downAndOut", "barrier": "1e-3", "rebate": "0"]) { $1 })
+    }
+
+    @Test(arguments: ["call", "put"], ["down", "up"]) func inAndOutMakeAVanilla(type: String, side: String) throws {
+        let barrier = side == "down" ? "90" : "120"
+        func leg(_ kind: String) throws -> Double {
+            try price(
+                Barrier(),
+                market.merging([
+                    "optionType": type, "barrierType": "\(side)And\(kind)", "barrier": barrier, "rebate": "0",
+                ]) { $1 })
+        }
+        let sum = try leg("In") + leg("Out")
+        #expect(abs(sum - (try vanilla(type))) < 1e-11)
+    }
+
+    @Test func putCallParity() throws {
+        let forward = 100 * exp(-0.02 * 0.75) - 105 * exp(-0.05 * 0.75)
+        #expect(abs(try vanilla("call") - vanilla("put") - forward) < 1e-11)
+    }
+
+    @Test func moreMonitoringKnocksOutMore() throws {
+        var last = Double.infinity
+        for dates in [1, 2, 4, 12, 52, 250] {
+            let price = try price(
+                DiscreteBarrier(),
+                market.merging([
+                    "optionType": "call", "barrierType": "downAndOut", "barrier": "92", "rebate": "0",
+                    "monitoringDates": "\(dates)",
+                ]) { $1 })
+            #expect(price < last)
+            last = price
+        }
+        let continuous = try price(
+            Barrier(),
+            market.merging(["optionType": "call", "barrierType": "downAndOut", "barrier": "92", "rebate": "0"]) { $1 })
+        #expect(last > continuous)
+    }
+
+    @Test func aWideCorridorIsNoBarrier() throws {
+        for type in ["call", "put"] {
+            let out = try price(
+                DoubleBarrier(),
+                market.merging([
+                    "optionType": type, "barrierType": "knockOut", "lowerBarrier": "1", "upperBarrier": "10000",
+                ]) { $1 })
+            #expect(abs(out - (try vanilla(type))) < 1e-10)
+        }
+    }
+
+    @Test func anAsianWithOneFixingIsEuropean() throws {
+        for type in ["call", "put"] {
+            let asian = try price(Asian(), market.merging(["optionType": type, "fixings": "1"]) { $1 })
+            #expect(abs(asian - (try vanilla(type))) < 1e-8)
+        }
+    }
+}
