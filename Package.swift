@@ -76,5 +76,6 @@ if Context.environment["CAIRN_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "Fuzz", dependencies: ["Cluster", "Pricing", "Regression", "Runtime", "Wire"], path: "Fuzz",
-            exclude: ["Corpora"], swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
+            exclude: ["Corpora", "run.sh", "seeds.py"], swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])])
+    )
 }

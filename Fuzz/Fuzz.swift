@@ -95,12 +95,13 @@ private let busyCoordinator: Coordinator = {
     }
     var coordinator = Coordinator(settings: .init())
     let now = Instant(nanoseconds: 1)
-    _ = coordinator.step(.started(term: 1), at: now)
+    _ = coordinator.step(.started, at: now)
     _ = coordinator.step(
         .validated(.init(token: 1, study: text, attachments: []), StudyID(1), from: PeerID(9)), at: now)
     var plan = StudyPlan(study: file.study, descriptor: builtInOracles[0].descriptor, attachments: .init())
     let step = plan.next(nil, threads: 1)
     _ = coordinator.step(.planned(StudyID(1), plan, step), at: now)
+    _ = coordinator.step(.known(StudyID(1), batch: 0, []), at: now)
     _ = coordinator.step(
         .received(
             .hello(
