@@ -210,8 +210,8 @@ extension Coordinator {
             return
         }
         if !runs[k].watchers.contains(peer) { runs[k].watchers.append(peer) }
+        // Also if there are none: whoever asks learns that the coordinator is there.
         let missed = runs[k].events.dropFirst(watch.term == term ? max(0, watch.after) : 0)
-        guard !missed.isEmpty else { return }
         effects.append(.send(.events(.init(study: watch.study, term: term, events: Array(missed))), to: peer))
     }
 

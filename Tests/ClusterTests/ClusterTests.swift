@@ -372,7 +372,8 @@ import Testing
         let none = coordinator.step(
             .received(.watch(.init(study: study, term: list.term, after: list.events.count)), from: PeerID(60)),
             at: start)
-        #expect(messages(none, to: PeerID(60)).isEmpty)
+        // Nothing new, but an answer: a client must tell a busy coordinator from one that is gone.
+        #expect(messages(none, to: PeerID(60)) == [.events(.init(study: study, term: list.term, events: []))])
         let unknown = coordinator.step(
             .received(.watch(.init(study: StudyID(1), term: 0, after: 0)), from: PeerID(60)), at: start)
         #expect(messages(unknown, to: PeerID(60)) == [.unknownPeer])
