@@ -106,7 +106,7 @@ private let busyCoordinator: Coordinator = {
         .received(
             .hello(
                 .init(
-                    incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, credit: 2,
+                    incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, slots: 1, credit: 2,
                     oracles: builtInOracles.map { OracleReference($0) }, numerics: "", held: [])), from: PeerID(7)),
         at: now)
     return coordinator
@@ -120,7 +120,7 @@ private let busyWorker: Worker = {
     let now = Instant(nanoseconds: 1)
     _ = worker.step(.started, at: now)
     _ = worker.step(.received(.welcome(.init(term: 1, heartbeat: .seconds(2), publisher: ""))), at: now)
-    let label = Work.label(OracleReference(name: "o", fingerprint: "f"), points: [1])
+    let label = Work.label(OracleReference(name: "o", fingerprint: "f"), points: [1], gradient: false)
     _ = worker.step(.received(.assign(.init(attempt: Attempt(job: job, number: 1), work: label))), at: now)
     let next = JobID(study: StudyID(1), batch: 0, items: 10..<20)
     let predict = Work.predict(parameters: BlobReference(to: [1, 2, 3]), inputs: [0.5])

@@ -46,6 +46,20 @@ package struct Batch: Sendable {
         }
     }
 
+    /// The most oracle calls that one of its items takes.
+    package var callsPerItem: Int {
+        switch content {
+        case .ascend(let surface, _, let stage, _):
+            switch surface.gradient {
+            case .own: stage.steps + 1
+            case .differences: stage.steps * (2 * dimension + 1) + 1
+            }
+        case .probe(_, _, let probe, _): probe.directions
+        case .label: 1
+        case .train, .predict: 0
+        }
+    }
+
     /// The work of some items; a training is always one item.
     package func work(_ items: Range<Int>) -> Work {
         func rows(_ all: [Double]) -> [Double] {
@@ -57,7 +71,7 @@ package struct Batch: Sendable {
             return .ascend(surface, parameters: parameters, stage: stage, seeds: rows(seeds))
         case .probe(let surface, let parameters, let probe, let maximizers):
             return .probe(surface, parameters: parameters, probe, maximizers.rows(Array(items)))
-        case .label(let oracle, let points): return .label(oracle, points: rows(points))
+        case .label(let oracle, let points): return .label(oracle, points: rows(points), gradient: false)
         case .predict(let parameters, let inputs): return .predict(parameters: parameters, inputs: rows(inputs))
         }
     }

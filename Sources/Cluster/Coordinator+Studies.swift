@@ -85,9 +85,8 @@ extension Coordinator {
             runs[k].results = BatchResults(for: batch, dimension: batch.dimension)
             runs[k].batchSince = now
             if batch.kind == .ascend, runs[k].searchSince == nil { runs[k].searchSince = now }
-            runs[k].tries = [:]
+            runs[k].clearBatch()
             for fact in runs[k].recorded.removeValue(forKey: runs[k].batchNumber) ?? [] { apply(fact, at: now) }
-            runs[k].queue = ShardQueue(count: 0)
             if case .label(let oracle, let points) = batch.content, !runs[k].submission.wantsFreshLabels {
                 runs[k].awaitsLedger = true
                 effects.append(
@@ -96,6 +95,7 @@ extension Coordinator {
                 fillQueue(k, &effects)
                 advanceIfComplete(k, &effects, now)
             }
+            runs[k].name = plan?.study.name ?? ""
         case .finished(let outcome):
             runs[k].batch = nil
             runs[k].results = nil
@@ -128,7 +128,9 @@ extension Coordinator {
         var taken: [Range<Int>] = []
         for member in roster.all {
             for lease in member.held
-            where lease.attempt.job.study == runs[k].id && lease.attempt.job.batch == runs[k].batchNumber {
+            where lease.attempt.job.study == runs[k].id && lease.attempt.job.batch == runs[k].batchNumber
+                && lease.attempt.job.call == nil
+            {
                 let items = lease.attempt.job.items
                 if runs[k].results?.isOpen(items) == true, !taken.contains(where: { $0.overlaps(items) }) {
                     taken.append(items)
@@ -139,11 +141,20 @@ extension Coordinator {
             }
         }
         var tried: [Range<Int>] = []
-        for job in runs[k].tries.keys.sorted(by: { $0.items.lowerBound < $1.items.lowerBound })
-        where runs[k].results?.isOpen(job.items) == true && !(taken + tried).contains(where: { $0.overlaps(job.items) })
-        { tried.append(job.items) }
+        // Of what was cut in parts, the parts; and items that were on their way go on.
+        let before = runs[k].tries.filter { $0.key.call == nil }
+            .flatMap { job, tries in tries.losses.isEmpty ? [job.items] : Self.parts(of: job.items) }
+        for items in before.sorted(by: { ($0.count, $0.lowerBound) < ($1.count, $1.lowerBound) })
+        where runs[k].results?.isOpen(items) == true && !(taken + tried).contains(where: { $0.overlaps(items) }) {
+            tried.append(items)
+        }
+        let onCourse = runs[k].courses.keys.sorted().filter { item in
+            !(taken + tried).contains { $0.contains(item) } && runs[k].results?.isOpen(item..<item + 1) == true
+        }
+        for item in onCourse { pursue(k, item, &effects) }
+        tried.sort { $0.lowerBound < $1.lowerBound }
         var open = runs[k].results?.open ?? []
-        for items in (taken + tried).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+        for items in (taken + tried + onCourse.map { $0..<$0 + 1 }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
             open = open.flatMap { range -> [Range<Int>] in
                 guard range.overlaps(items) else { return [range] }
                 return [
@@ -189,6 +200,16 @@ extension Coordinator {
         effects.append(.advance(id, plan, results))
     }
 
+    mutating func pause(
+        _ study: StudyID, _ isPaused: Bool, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
+    ) {
+        if let k = index(study), runs[k].ending == nil, runs[k].isPaused != isPaused {
+            decide([.studyPaused(study, isPaused)], &effects, now)
+            tell(k, .phase(runs[k].phase, note: isPaused ? "paused" : "goes on"), &effects, now)
+        }
+        effects.append(.send(.studies(summaries), to: peer))
+    }
+
     mutating func end(
         _ study: StudyID, _ ending: StudyEvent.Ending, _ effects: inout [Effect], _ now: Instant
     ) {
@@ -203,6 +224,27 @@ extension Coordinator {
     }
 
     // MARK: What clients are told
+
+    /// All studies that are known, the oldest first.
+    var summaries: [StudySummary] {
+        runs.map { run in
+            let state: StudySummary.State =
+                switch run.ending {
+                case nil: run.isPaused ? .paused : .running
+                case .done(_, let incomplete)?: incomplete ? .incomplete : .done
+                case .failed?: .failed
+                case .cancelled?: .cancelled
+                }
+            let total = run.batch?.count ?? 0
+            return StudySummary(
+                study: run.id, name: run.name, state: state, phase: run.phase,
+                done: total - (run.results?.remaining ?? 0), total: total, share: run.submission.share,
+                priority: run.submission.priority,
+                jobs: roster.all.reduce(0) { sum, member in
+                    sum + member.held.count { $0.attempt.job.study == run.id }
+                })
+        }
+    }
 
     mutating func watched(_ watch: ToCoordinator.Watch, _ peer: PeerID, _ effects: inout [Effect]) {
         guard let k = index(watch.study) else {

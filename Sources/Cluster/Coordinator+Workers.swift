@@ -21,7 +21,7 @@ extension Coordinator {
         let before = roster.enter(hello, peer: peer, held: held, now: now)
         effects.append(
             .send(
-                .welcome(.init(term: term, heartbeat: settings.heartbeat, publisher: settings.publisher)), to: peer))
+                .welcome(.init(term: term, heartbeat: heartbeat, publisher: settings.publisher)), to: peer))
         // Of no study that is known here, or done by somebody else in the meantime.
         for attempt in hello.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))
@@ -40,9 +40,17 @@ extension Coordinator {
 
     /// Whether a result of this job may still be wanted; while the next batch is being planned, any but those of the past.
     private func isWanted(_ job: JobID) -> Bool {
-        guard let run = run(job.study), run.ending == nil, job.batch >= run.batchNumber else { return false }
-        guard let results = run.results else { return true }
-        return job.batch == run.batchNumber && results.isOpen(job.items)
+        guard let k = index(job.study), runs[k].ending == nil, job.batch >= runs[k].batchNumber else { return false }
+        guard runs[k].results != nil else { return true }
+        return job.batch == runs[k].batchNumber && isOpen(job, k)
+    }
+
+    /// Whether a job of the running batch has no result yet.
+    func isOpen(_ job: JobID, _ k: Int) -> Bool {
+        guard runs[k].results?.isOpen(job.items) == true else { return false }
+        guard let call = job.call, let steered = runs[k].courses[job.items.lowerBound] else { return true }
+        guard let course = steered.course else { return steered.answers[call] == nil }
+        return !steered.isPursued && steered.answers[call] == nil && course.calls.contains(call)
     }
 
     mutating func heartbeatReceived(
@@ -59,7 +67,7 @@ extension Coordinator {
         }
         // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
         for lease in member.held
-        where !heartbeat.held.contains(lease.attempt) && lease.since + settings.heartbeat + settings.heartbeat <= now {
+        where !heartbeat.held.contains(lease.attempt) && lease.since + max(.seconds(1), self.heartbeat * 2) <= now {
             _ = roster.release(lease.attempt.job, of: heartbeat.incarnation)
             giveBack(lease, cause: nil, &effects, now)
         }
@@ -104,29 +112,65 @@ extension Coordinator {
     /// Returns a leased job to the queue. With a cause, the attempt counts against the job.
     mutating func giveBack(_ lease: Roster.Lease, cause: String?, _ effects: inout [Effect], _ now: Instant) {
         let attempt = lease.attempt
-        guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber,
-            runs[k].results?.isOpen(attempt.job.items) == true
+        guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber, isOpen(attempt.job, k)
         else { return }
         // Lost, held again by a worker that came back, and lost again, it counts once.
         if let cause, runs[k].tries[attempt.job]?.lost.contains(attempt.number) != true {
             decide([.attemptLost(attempt, cause: cause)], &effects, now)
         }
-        let losses = runs[k].tries[attempt.job]?.losses ?? []
-        if losses.count >= settings.crashLimit {
+        let job = attempt.job
+        let losses = runs[k].tries[job]?.losses ?? []
+        if losses.count >= settings.crashLimit, job.items.count == 1 {
+            let point = question(job, k).map { "; at \($0)" } ?? ""
             abandon(
-                attempt.job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))", &effects,
+                job, reason: "\(losses.count) attempts were lost (\(losses.joined(separator: "; ")))\(point)", &effects,
                 now)
-        } else if !roster.isHeld(attempt.job) {
+        } else if !roster.isHeld(job) {
             // A later attempt may have been lost before this one: numbers are never used again.
-            runs[k].tries[attempt.job, default: .init()].number = max(
-                attempt.number, runs[k].tries[attempt.job]?.number ?? 0)
-            runs[k].queue.giveBack(attempt.job.items)
+            runs[k].tries[job, default: .init()].number = max(attempt.number, runs[k].tries[job]?.number ?? 0)
+            if job.call != nil {
+                runs[k].calls.prepend(job)
+            } else if cause != nil {
+                // One of the items may be to blame: in smaller jobs it is found, and the others are done.
+                for items in Self.parts(of: job.items).reversed() { runs[k].queue.giveBack(items) }
+            } else {
+                runs[k].queue.giveBack(job.items)
+            }
             runs[k].statistics.reassigned += 1
             tell(k, .reassigned("\(attempt): \(cause ?? "not started")"), &effects, now)
         }
     }
 
-    private mutating func abandon(_ job: JobID, reason: String, _ effects: inout [Effect], _ now: Instant) {
+    /// Eighths of a job whose attempt was lost.
+    static func parts(of items: Range<Int>) -> [Range<Int>] {
+        let size = (items.count + 7) / 8
+        return stride(from: items.lowerBound, to: items.upperBound, by: size).map {
+            $0..<min($0 + size, items.upperBound)
+        }
+    }
+
+    /// What a job of one item or call asks, for people: the inputs in raw units.
+    private func question(_ job: JobID, _ k: Int) -> String? {
+        guard let domain = runs[k].plan?.study.domain, let batch = runs[k].batch else { return nil }
+        let row: [Double]
+        switch batch.work(job.items) {
+        case .label(_, let points, _): row = points
+        case .predict(_, let inputs): row = domain.raw(rows: inputs)
+        case .ascend(_, _, _, let seeds):
+            row =
+                job.call.flatMap { runs[k].courses[job.items.lowerBound]?.course?.question($0) }
+                ?? domain.raw(rows: seeds)
+        case .probe(_, _, _, let maximizers):
+            row =
+                job.call.flatMap { runs[k].courses[job.items.lowerBound]?.course?.question($0) }
+                ?? domain.raw(rows: maximizers.inputs)
+        case .train: return nil
+        }
+        guard row.count == domain.dimension else { return nil }
+        return zip(domain.inputs, row).map { "\($0.name) \($1)" }.joined(separator: ", ")
+    }
+
+    mutating func abandon(_ job: JobID, reason: String, _ effects: inout [Effect], _ now: Instant) {
         guard let k = index(job.study) else { return }
         decide([.jobAbandoned(job, reason: reason)], &effects, now)
         tell(k, .abandoned("\(job): \(reason)"), &effects, now)
@@ -147,7 +191,7 @@ extension Coordinator {
         let job = finished.attempt.job
         // The plan is being made again and has not come there yet: the worker will send it again.
         if let run = run(job.study), run.ending == nil, job.batch > run.batchNumber { return }
-        guard let k = index(job.study), job.batch == runs[k].batchNumber, runs[k].results?.isOpen(job.items) == true
+        guard let k = index(job.study), job.batch == runs[k].batchNumber, isOpen(job, k)
         else {
             // Done already, or not wanted any more.
             _ = roster.release(job, of: finished.incarnation)
@@ -156,6 +200,11 @@ extension Coordinator {
                 run.statistics.duplicatesDropped += 1
                 if case .success(let result) = finished.outcome { run.statistics.repeatedCalls += result.oracleCalls }
             }
+            return
+        }
+        // What the item asks is not known yet, in this life. The worker will send its answer again.
+        if job.call != nil, runs[k].courses[job.items.lowerBound]?.course == nil {
+            pursue(k, job.items.lowerBound, &effects)
             return
         }
         // Of a failure only the word of the attempt's holder counts, and once: it may come twice, late, or from a
@@ -181,7 +230,13 @@ extension Coordinator {
     /// Whether an attempt has ended well: with a result that fits its job.
     private func isResult(_ finished: ToCoordinator.Finished, _ k: Int) -> Bool {
         guard case .success(let result) = finished.outcome else { return false }
-        return runs[k].results?.fits(finished.attempt.job.items, result) == true
+        let job = finished.attempt.job
+        guard job.call != nil else { return runs[k].results?.fits(job.items, result) == true }
+        guard case .labels(let answer) = result, let course = runs[k].courses[job.items.lowerBound]?.course else {
+            return false
+        }
+        return answer.prices.count == 1 && answer.statuses.count == 1 && answer.standardErrors.count <= 1
+            && answer.gradients.count == (course.asksForGradient ? runs[k].batch?.dimension : 0)
     }
 
     /// Takes a result whose blobs are here.
@@ -190,6 +245,7 @@ extension Coordinator {
     ) {
         let attempt = finished.attempt
         let lease = roster.release(attempt.job, of: finished.incarnation)
+        defer { advanceCourses(of: attempt.job, &effects) }
         guard let k = index(attempt.job.study), attempt.job.batch == runs[k].batchNumber else { return }
         settle(finished, lease, k, &effects, now)
         effects.append(.send(.acknowledge(attempt), to: peer))
@@ -202,18 +258,17 @@ extension Coordinator {
         let attempt = finished.attempt
         let failure: WorkFailure
         switch finished.outcome {
-        case .success(let result) where runs[k].results?.fits(attempt.job.items, result) == true:
+        case .success(let result) where isResult(finished, k):
             runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
+            learn(finished, result, lease, k)
             let cost = finished.duration.seconds / Double(attempt.job.items.count)
-            learn(finished.duration, attempt.job.items.count, k)
             var facts: [Fact] = [.itemsCompleted(attempt.job, result)]
-            if case .labels(let valuations) = result, cost >= settings.ledgerCost,
-                let batch = runs[k].batch, case .label(let oracle, let points) = batch.content
+            if case .labels(let valuations) = result, valuations.gradients.isEmpty, cost >= settings.ledgerCost,
+                let oracle = runs[k].batch?.oracle, let points = points(attempt.job, k)
             {
-                let dimension = batch.dimension
-                let rows = attempt.job.items.lowerBound * dimension..<attempt.job.items.upperBound * dimension
-                facts.append(.labelsPaid(oracle, points: Array(points[rows]), valuations))
+                facts.append(.labelsPaid(oracle, points: points, valuations))
             }
+            cancelOthers(attempt.job, lease, k, &effects)
             decide(facts, &effects, now)
             progressed(k, &effects, now)
             return
@@ -226,59 +281,6 @@ extension Coordinator {
             giveBack(
                 lease ?? Roster.Lease(attempt: attempt, since: now), cause: failure.description, &effects, now)
         }
-    }
-
-    /// Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside its
-    /// items is not known, so sizes are compared with time, not divided by it.
-    private mutating func learn(_ duration: Duration, _ items: Int, _ k: Int) {
-        guard let kind = runs[k].batch?.kind else { return }
-        let size = runs[k].shardSizes[kind] ?? settings.firstShard
-        let share = settings.secondsPerJob / max(duration.seconds, 1e-9)
-        if share > 2, items >= size {
-            runs[k].shardSizes[kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
-        } else if share < 0.5 {
-            runs[k].shardSizes[kind] = max(1, min(size, Int(Double(items) * share)))
-        }
-    }
-
-    // MARK: Assignments
-
-    /// Leases waiting work to idle workers, the oldest study first.
-    mutating func dispatch(_ effects: inout [Effect], _ now: Instant) {
-        for k in runs.indices where runs[k].ending == nil {
-            guard let batch = runs[k].batch else { continue }
-            let (role, oracle) = (batch.kind.role, batch.oracle?.base)
-            while !runs[k].queue.isEmpty,
-                let incarnation = roster.idle(
-                    role, where: { oracle == nil || $0.hello.oracles.contains(oracle!) })
-            {
-                guard let items = runs[k].queue.take(shardSize(k, batch.kind)) else { break }
-                let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
-                // A late result may have done it in the meantime, or its holder come back.
-                guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { continue }
-                let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
-                runs[k].tries[job, default: .init()].number = attempt.number
-                roster.lease(attempt, to: incarnation, now: now)
-                runs[k].statistics.attempts += 1
-                effects.append(
-                    .send(.assign(.init(attempt: attempt, work: batch.work(items))), to: roster[incarnation]!.peer))
-            }
-        }
-    }
-
-    /// The first shards are small: nobody knows yet what an item costs. Then they are cut to last `secondsPerJob`, and
-    /// smaller towards the end, so that all workers finish together.
-    private func shardSize(_ k: Int, _ kind: Work.Kind) -> Int {
-        let most =
-            switch kind {
-            case .train: 1
-            case .ascend, .probe: settings.shardSize
-            case .label, .predict: settings.rowsPerJob
-            }
-        let affordable = runs[k].shardSizes[kind] ?? settings.firstShard
-        let workers = max(1, roster.count(kind.role))
-        let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
-        return max(1, min(most, share, affordable))
     }
 }
 

@@ -10,8 +10,9 @@ package import Regression
 
 package struct Coordinator: Sendable {
     package struct Settings: Sendable, Hashable {
-        /// How often workers say that they are alive.
-        package var heartbeat: Duration = .seconds(2)
+        /// How often workers say that they are alive; less often where there are very many. Whoever misses three is
+        /// suspect: what it holds may be given to others.
+        package var heartbeat: Duration = .milliseconds(250)
         /// Silence after which a worker is lost and its leases end.
         package var lost: Duration = .seconds(10)
         /// A job whose attempts were lost so often is abandoned.
@@ -26,6 +27,9 @@ package struct Coordinator: Sendable {
         package var firstShard = 8
         /// What a job is cut to last, in seconds, when that is known.
         package var secondsPerJob = 1.0
+        /// Where an oracle call takes so many seconds, each call of an ascent is a job of its own. A job costs about
+        /// 0.1 ms.
+        package var steeredCost = 0.01
         /// Labels that cost this much each, in seconds, are kept for other studies: a row of the ledger costs about
         /// 10 µs to write and to find.
         package var ledgerCost = 1e-3
@@ -54,6 +58,8 @@ package struct Coordinator: Sendable {
         case planned(StudyID, StudyPlan?, PlanStep)
         /// What the ledger has of a label batch.
         case known(StudyID, batch: Int, [KnownLabels])
+        /// An item's course after its answers, and what the ledger has of its next questions, by their place.
+        case pursued(StudyID, batch: Int, item: Int, Result<Course, WorkFailure>, [KnownLabels])
         case written(StudyID, files: [StudyEvent.File], incomplete: Bool)
         case tick
     }
@@ -66,6 +72,18 @@ package struct Coordinator: Sendable {
         package init(first: Int, valuations: Valuations) {
             self.first = first
             self.valuations = valuations
+        }
+
+        /// One by one, with their places.
+        var single: [(place: Int, label: Valuations)] {
+            valuations.prices.indices.map { k in
+                let errors = valuations.standardErrors.isEmpty ? [] : [valuations.standardErrors[k]]
+                return (
+                    first + k,
+                    Valuations(
+                        prices: [valuations.prices[k]], standardErrors: errors, statuses: [valuations.statuses[k]])
+                )
+            }
         }
     }
 
@@ -82,6 +100,8 @@ package struct Coordinator: Sendable {
         case advance(StudyID, StudyPlan, BatchResults)
         /// Look labels of a batch up in the ledger; answer with `known`.
         case lookUp(StudyID, batch: Int, OracleReference, points: [Double], dimension: Int)
+        /// Take an item on its course; answer with `pursued`.
+        case pursue(StudyID, batch: Int, Batch, item: Int, Course?, Valuations, asksLedger: Bool)
         /// Make the files of the result; answer with `written`.
         case write(StudyID, StudyOutcome, StudyStatistics)
         /// Keep these bytes.
@@ -106,6 +126,20 @@ package struct Coordinator: Sendable {
     /// Those that went with the study that ended last.
     var released: Set<Digest> = []
     var pulls: [Digest: Pull] = [:]
+    /// Seconds per call that oracles were seen to take.
+    var callSeconds: [OracleReference: Average] = [:]
+    /// When leases will have lasted too long.
+    var overdue: Heap<Overdue> = Heap()
+    /// The pass of the study that was served last.
+    var virtualTime = 0.0
+
+    struct Overdue: Sendable, Comparable {
+        var due: Instant
+        var attempt: Attempt
+        var holder: Incarnation
+
+        static func < (a: Overdue, b: Overdue) -> Bool { a.due < b.due }
+    }
 
     struct Arrival: Sendable {
         var submission: ToCoordinator.Submission
@@ -128,7 +162,11 @@ package struct Coordinator: Sendable {
 
     /// When `step(.tick)` is due at the latest.
     package var deadline: Instant? {
-        (runs.map(\.searchEnd) + [roster.nextSilence(settings.lost)]).compactMap { $0 }.min()
+        var due = roster.nextSilence(suspect: suspicion, lost: settings.lost)
+        for time in runs.lazy.map(\.searchEnd) + [overdue.first?.due] {
+            if let time { due = min(due ?? time, time) }
+        }
+        return due
     }
 
     /// Takes an event and says what to do, in order.
@@ -147,19 +185,29 @@ package struct Coordinator: Sendable {
         case .damaged(let blob): pulls[blob.digest] = nil
         case .planned(let study, let plan, let step): planned(study, plan, step, &effects, now)
         case .known(let study, let batch, let labels): known(study, batch, labels, &effects, now)
+        case .pursued(let study, let batch, let item, let result, let labels):
+            pursued(study, batch, item, result, labels, &effects, now)
         case .written(let study, let files, let incomplete):
             end(study, .done(files: files, incomplete: incomplete), &effects, now)
         case .tick: break
         }
+        for incarnation in roster.suspected(after: suspicion, now: now) { suspect(incarnation) }
         for incarnation in roster.silent(for: settings.lost, now: now) {
             lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
         }
         for k in runs.indices {
             if let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
         }
+        noteOverdue(now)
         dispatch(&effects, now)
         return effects
     }
+
+    /// How often workers are asked to say that they are alive.
+    var heartbeat: Duration { max(settings.heartbeat, .milliseconds(roster.count)) }
+
+    /// Silence after which a worker is suspect.
+    private var suspicion: Duration { min(settings.lost, heartbeat * 3) }
 
     /// Persists facts and makes them so.
     mutating func decide(_ facts: [Fact], _ effects: inout [Effect], _ now: Instant) {
@@ -180,7 +228,13 @@ package struct Coordinator: Sendable {
                 withRun(job.study) { $0.blobs.insert(parameters.digest) }
             }
             withRun(of: job, fact) { run in
-                guard run.results?.record(job.items, result) == true else { return }
+                if let call = job.call {
+                    guard run.results?.isOpen(job.items) == true, case .labels(let answer) = result else { return }
+                    run.courses[job.items.lowerBound, default: .init()].answers[call] = answer
+                } else {
+                    guard run.results?.record(job.items, result) == true else { return }
+                    run.dropCourses(job.items)
+                }
                 run.statistics.jobs += 1
                 run.tries[job] = nil
             }
@@ -195,9 +249,11 @@ package struct Coordinator: Sendable {
         case .jobAbandoned(let job, let reason):
             withRun(of: job, fact) { run in
                 run.results?.abandon(job.items, reason: reason)
+                run.dropCourses(job.items)
                 run.tries[job] = nil
                 run.statistics.abandoned += 1
             }
+        case .studyPaused(let id, let isPaused): withRun(id) { $0.isPaused = isPaused }
         case .studyEnded(let id, let ending):
             var old: Set<Digest> = []
             withRun(id) { run in
@@ -206,8 +262,7 @@ package struct Coordinator: Sendable {
                 run.plan = nil
                 run.batch = nil
                 run.results = nil
-                run.queue = ShardQueue(count: 0)
-                run.tries = [:]
+                run.clearBatch()
                 run.awaited = [:]
                 run.recorded = [:]
                 run.blobs = ending.blobs
@@ -258,7 +313,11 @@ package struct Coordinator: Sendable {
         case .exited(let exit): lose(exit.incarnation, cause: exit.cause, isPlanned: false, &effects, now)
         case .submit(let submission): submitted(submission, peer, &effects)
         case .watch(let watch): watched(watch, peer, &effects)
-        case .cancelStudy(let study): end(study, .cancelled, &effects, now)
+        case .cancelStudy(let study):
+            end(study, .cancelled, &effects, now)
+            effects.append(.send(.studies(summaries), to: peer))
+        case .pauseStudy(let study, let isPaused): pause(study, isPaused, peer, &effects, now)
+        case .listStudies: effects.append(.send(.studies(summaries), to: peer))
         case .want(let request): effects.append(.sendBlob(request, to: peer))
         case .blob(let chunk): chunkReceived(chunk, peer, &effects)
         }
@@ -308,6 +367,7 @@ package struct Coordinator: Sendable {
             guard let results = run.results else { continue }
             precondition(
                 results.remaining == 0 || run.queue.waiting > 0 || !run.awaited.isEmpty || run.awaitsLedger
+                    || run.calls.first != nil || run.pursued > 0
                     || leased.contains { $0.study == run.id && $0.batch == run.batchNumber },
                 "study \(run.id) waits for items that nobody has")
         }

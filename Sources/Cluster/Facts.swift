@@ -15,6 +15,8 @@ package enum Fact: Sendable {
     case attemptLost(Attempt, cause: String)
     /// A job reached the crash limit.
     case jobAbandoned(JobID, reason: String)
+    /// Nothing more of a study is begun; or it goes on.
+    case studyPaused(StudyID, Bool)
     case studyEnded(StudyID, StudyEvent.Ending)
 }
 
@@ -23,7 +25,7 @@ extension Fact {
     package var study: StudyID? {
         switch self {
         case .termBegan, .labelsPaid: nil
-        case .studyAccepted(let study, _), .studyEnded(let study, _): study
+        case .studyAccepted(let study, _), .studyPaused(let study, _), .studyEnded(let study, _): study
         case .itemsCompleted(let job, _), .jobAbandoned(let job, _): job.study
         case .attemptLost(let attempt, _): attempt.job.study
         }
@@ -35,7 +37,7 @@ extension Fact {
         case .studyAccepted(_, let submission): Set(submission.attachments.map(\.blob.digest))
         case .itemsCompleted(_, .trained(let parameters, _)): [parameters.digest]
         case .studyEnded(_, let ending): ending.blobs
-        case .termBegan, .itemsCompleted, .labelsPaid, .attemptLost, .jobAbandoned: []
+        case .termBegan, .itemsCompleted, .labelsPaid, .attemptLost, .jobAbandoned, .studyPaused: []
         }
     }
 }

@@ -106,20 +106,29 @@ package struct PeerID: Sendable, Hashable {
     package var number: UInt64 { routing.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 }
 
-/// A job: some items of one batch of a study. What it computes is a pure function of this name, since the plan of a
-/// study is deterministic; so a result is welcome from anyone, at any time, as often as it comes.
+/// A job: some items of one batch of a study, or one oracle call of an item. What it computes is a pure function of this
+/// name, since the plan of a study is deterministic; so a result is welcome from anyone, at any time, as often as it
+/// comes.
 package struct JobID: Sendable, Hashable, CustomStringConvertible {
     package var study: StudyID
     /// The batch's position in the study's plan.
     package var batch: Int
     /// Which items of the batch.
     package var items: Range<Int>
+    /// The number of the oracle call, from 0, that the one item makes on its course; nil for all that the items take.
+    package var call: Int?
 
-    package init(study: StudyID, batch: Int, items: Range<Int>) {
+    package init(study: StudyID, batch: Int, items: Range<Int>, call: Int? = nil) {
         self.study = study
         self.batch = batch
         self.items = items
+        self.call = call
     }
 
-    package var description: String { "\(study)/\(batch)[\(items.lowerBound)..<\(items.upperBound)]" }
+    /// What its item takes in all.
+    package var whole: JobID { JobID(study: study, batch: batch, items: items) }
+
+    package var description: String {
+        "\(study)/\(batch)[\(items.lowerBound)..<\(items.upperBound)]" + (call.map { " call \($0)" } ?? "")
+    }
 }

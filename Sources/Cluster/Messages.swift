@@ -54,6 +54,9 @@ package enum ToCoordinator: Sendable, Hashable {
     case submit(Submission)
     case watch(Watch)
     case cancelStudy(StudyID)
+    case pauseStudy(StudyID, Bool)
+    /// A wish to be told of all studies.
+    case listStudies
     /// From the supervisor of local processes: this life is over.
     case exited(ProcessExit)
     // From anyone.
@@ -66,6 +69,8 @@ package enum ToCoordinator: Sendable, Hashable {
         package var role: Role
         package var name: String
         package var processID: Int32
+        /// Jobs that run at a time.
+        package var slots: Int
         /// Jobs that it takes at a time, running and waiting.
         package var credit: Int
         package var oracles: [OracleReference]
@@ -75,13 +80,14 @@ package enum ToCoordinator: Sendable, Hashable {
         package var held: [Attempt]
 
         package init(
-            incarnation: Incarnation, role: Role, name: String, processID: Int32, credit: Int,
+            incarnation: Incarnation, role: Role, name: String, processID: Int32, slots: Int, credit: Int,
             oracles: [OracleReference], numerics: String, held: [Attempt]
         ) {
             self.incarnation = incarnation
             self.role = role
             self.name = name
             self.processID = processID
+            self.slots = slots
             self.credit = credit
             self.oracles = oracles
             self.numerics = numerics
@@ -142,12 +148,22 @@ package enum ToCoordinator: Sendable, Hashable {
         package var attachments: [Attachment]
         /// Do not take labels from the ledger.
         package var wantsFreshLabels: Bool
+        /// Of the workers, against other studies of its priority: one of share 3 gets three times the slots of one of
+        /// share 1. Above 0.
+        package var share: Double
+        /// Studies of a higher one go first.
+        package var priority: Int
 
-        package init(token: UInt64, study: String, attachments: [Attachment], wantsFreshLabels: Bool = false) {
+        package init(
+            token: UInt64, study: String, attachments: [Attachment], wantsFreshLabels: Bool = false, share: Double = 1,
+            priority: Int = 0
+        ) {
             self.token = token
             self.study = study
             self.attachments = attachments
             self.wantsFreshLabels = wantsFreshLabels
+            self.share = share
+            self.priority = priority
         }
     }
 
@@ -213,6 +229,7 @@ package enum FromCoordinator: Sendable, Hashable {
     case accepted(Accepted)
     case rejected(Rejected)
     case events(StudyEvents)
+    case studies([StudySummary])
     // To anyone.
     case want(BlobRequest)
     case blob(BlobChunk)
@@ -273,6 +290,40 @@ package enum FromCoordinator: Sendable, Hashable {
             self.token = token
             self.problems = problems
         }
+    }
+}
+
+/// A study in a list of them.
+package struct StudySummary: Sendable, Hashable {
+    package enum State: String, Sendable, Hashable, CaseIterable {
+        case running, paused, done, incomplete, failed, cancelled
+    }
+
+    package var study: StudyID
+    package var name: String
+    package var state: State
+    package var phase: Phase
+    /// Items of the running batch.
+    package var done: Int
+    package var total: Int
+    package var share: Double
+    package var priority: Int
+    /// Jobs that run or wait at workers.
+    package var jobs: Int
+
+    package init(
+        study: StudyID, name: String, state: State, phase: Phase, done: Int, total: Int, share: Double, priority: Int,
+        jobs: Int
+    ) {
+        self.study = study
+        self.name = name
+        self.state = state
+        self.phase = phase
+        self.done = done
+        self.total = total
+        self.share = share
+        self.priority = priority
+        self.jobs = jobs
     }
 }
 

@@ -20,15 +20,22 @@ package struct ShardQueue: Sendable {
 
     /// The next shard: one that came back, whole, else at most `size` new items.
     package mutating func take(_ size: Int) -> Range<Int>? {
-        let shard: Range<Int>
         if let first = returned.popLast() {
-            shard = first
-        } else if let range = fresh.popLast() {
-            shard = range.prefix(max(1, size))
-            if shard.upperBound < range.upperBound { fresh.append(shard.upperBound..<range.upperBound) }
-        } else {
-            return nil
+            waiting -= first.count
+            return first
         }
+        return Self.cut(&fresh, size, &waiting)
+    }
+
+    /// The next item.
+    package mutating func takeOne() -> Int? {
+        (Self.cut(&returned, 1, &waiting) ?? Self.cut(&fresh, 1, &waiting))?.lowerBound
+    }
+
+    private static func cut(_ ranges: inout [Range<Int>], _ size: Int, _ waiting: inout Int) -> Range<Int>? {
+        guard let range = ranges.popLast() else { return nil }
+        let shard = range.prefix(max(1, size))
+        if shard.upperBound < range.upperBound { ranges.append(shard.upperBound..<range.upperBound) }
         waiting -= shard.count
         return shard
     }

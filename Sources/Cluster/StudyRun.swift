@@ -1,5 +1,7 @@
 // A study on the cluster: its plan, its running batch, and what people are told of it.
 
+internal import Regression
+
 /// Counters of a study's jobs, for the summary.
 package struct StudyStatistics: Sendable, Hashable {
     /// Jobs that gave their result.
@@ -13,6 +15,9 @@ package struct StudyStatistics: Sendable, Hashable {
     package var duplicatesDropped = 0
     /// Oracle calls of such results.
     package var repeatedCalls = 0
+    /// Second attempts at jobs that took long, while the first still ran, and those of them that came first.
+    package var copies = 0
+    package var copiesWon = 0
     /// Labels that the ledger had.
     package var reusedCalls = 0
     /// The most workers at a time.
@@ -46,6 +51,27 @@ struct StudyRun: Sendable {
     var awaitsLedger = false
     /// The most items of a job, by what its kind was seen to cost.
     var shardSizes: [Work.Kind: Int] = [:]
+    /// Seconds per item that jobs of a kind were seen to take on the average worker.
+    var itemSeconds: [Work.Kind: Average] = [:]
+
+    /// Whether the oracle calls of the batch's items are jobs of their own; nil while the cost of a call is not known.
+    var isSteered: Bool?
+    /// Items whose oracle calls are jobs.
+    var courses: [Int: Steered] = [:]
+    /// Of these, how many are being computed.
+    var pursued = 0
+    /// Calls of courses that wait to be leased.
+    var calls: Queue<JobID> = Queue()
+    /// Jobs whose holders are silent, and jobs that take long: they may be leased a second time, the first kind at once,
+    /// the second when nothing else is left to do.
+    var urgent: Queue<JobID> = Queue()
+    var stragglers: Queue<JobID> = Queue()
+
+    /// Seconds of slots that it was charged, over its share: whoever had the least goes next.
+    var pass = 0.0
+    var isPaused = false
+    /// Of the study, once its plan is known.
+    var name = ""
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?
@@ -67,6 +93,21 @@ struct StudyRun: Sendable {
         var peer: PeerID
     }
 
+    /// An item whose oracle calls are jobs.
+    struct Steered: Sendable {
+        /// Nil while nobody knows what it asks: facts of an earlier life can come before its course.
+        var course: Course?
+        /// By the number of the call.
+        var answers: [Int: Valuations] = [:]
+        /// Its next questions are being computed.
+        var isPursued = false
+
+        var isUnderWay: Bool { isPursued || course != nil }
+
+        /// Calls that have no answer yet.
+        var missing: [Int] { course?.calls.filter { answers[$0] == nil } ?? [] }
+    }
+
     struct Tries: Sendable {
         var number = 0
         /// Causes of the attempts that count against the job.
@@ -82,6 +123,35 @@ struct StudyRun: Sendable {
         blobs = Set(submission.attachments.map(\.blob.digest))
         phaseSince = accepted
         batchSince = accepted
+    }
+
+    /// Whether something waits to be leased, a copy if nothing else.
+    var hasWork: Bool {
+        batch != nil && ending == nil && !isPaused
+            && (!queue.isEmpty || calls.first != nil || urgent.first != nil || stragglers.first != nil)
+    }
+
+    /// Forgets how far items had come: they are done.
+    mutating func dropCourses(_ items: Range<Int>) {
+        guard !courses.isEmpty else { return }
+        if items.count == 1 {
+            if courses.removeValue(forKey: items.lowerBound)?.isPursued == true { pursued -= 1 }
+        } else {
+            courses = courses.filter { !items.contains($0.key) }
+            pursued = courses.values.count { $0.isPursued }
+        }
+    }
+
+    /// Forgets what belonged to the batch before.
+    mutating func clearBatch() {
+        tries = [:]
+        queue = ShardQueue(count: 0)
+        isSteered = nil
+        courses = [:]
+        pursued = 0
+        calls = Queue()
+        urgent = Queue()
+        stragglers = Queue()
     }
 
     /// When the search's time is over, while it runs and has a limit.

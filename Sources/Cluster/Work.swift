@@ -97,8 +97,8 @@ package enum Work: Sendable, Hashable {
     case ascend(SurfaceSettings, parameters: BlobReference, stage: AscentStage, seeds: [Double])
     /// Look around maximizers for something higher.
     case probe(SurfaceSettings, parameters: BlobReference, ProbeSettings, Maximizers)
-    /// Price points (rows in raw units).
-    case label(OracleReference, points: [Double])
+    /// Price points (rows in raw units), with derivatives if they are wanted.
+    case label(OracleReference, points: [Double], gradient: Bool)
     /// Predict at rows of normalised inputs.
     case predict(parameters: BlobReference, inputs: [Double])
 
@@ -152,7 +152,7 @@ package enum Work: Sendable, Hashable {
     package var oracle: OracleReference? {
         switch self {
         case .ascend(let surface, _, _, _), .probe(let surface, _, _, _): surface.oracle
-        case .label(let oracle, _): oracle
+        case .label(let oracle, _, _): oracle
         case .train, .predict: nil
         }
     }
@@ -164,7 +164,7 @@ package enum WorkResult: Sendable, Hashable {
     /// With oracle calls per item.
     case maximizers(Maximizers, oracleCalls: [Int])
     case gains([Double], oracleCalls: [Int])
-    /// Prices, standard errors (empty if exact) and statuses.
+    /// Prices, standard errors (empty if exact), derivatives (empty unless asked for) and statuses.
     case labels(Valuations)
     case predictions([Double])
 }
@@ -206,7 +206,8 @@ package final class Workbench {
     ///   - isCancelled: asked between steps; work that is not wanted any more ends with a failure.
     /// - Returns: the result, and the bytes of blobs that it names.
     package func perform(
-        _ work: Work, blob: (Digest) -> [UInt8]?, progress: (EpochReport) -> Void, isCancelled: () -> Bool
+        _ work: Work, blob: (Digest) -> [UInt8]?, progress: (EpochReport) -> Void,
+        isCancelled: @escaping @Sendable () -> Bool
     ) throws(WorkFailure) -> (result: WorkResult, produced: [[UInt8]]) {
         switch work {
         case .train(let training):
@@ -243,18 +244,33 @@ package final class Workbench {
             let bytes = run.surrogate.safetensors()
             return (.trained(parameters: BlobReference(to: bytes), epochs: epochs), [bytes])
         case .ascend(let settings, let parameters, let stage, let seeds):
-            let result = try surface(settings, parameters, blob).ascend(seeds, stage)
-            return (.maximizers(result.maximizers, oracleCalls: result.oracleCalls), [])
-        case .probe(let settings, let parameters, let probe, let maximizers):
-            let (gains, calls) = try surface(settings, parameters, blob).residualGains(
-                maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
-            return (.gains(gains, oracleCalls: gains.map { _ in calls / gains.count }), [])
-        case .label(let reference, let points):
-            let oracle = try self.oracle(reference)
-            guard points.count.isMultiple(of: oracle.descriptor.inputs.count) else {
-                throw WorkFailure("\(points.count) numbers are no rows of \(oracle.descriptor.inputs.count)")
+            let surface = ErrorSurface(
+                try terms(settings, parameters, blob), oracle: try patient(settings.oracle, isCancelled))
+            var ascent = Ascent(seeds, stage, domain: settings.domain)
+            while !ascent.isFinished {
+                ascent.advance(surface.values(ascent.inputs, slopes: ascent.wantsSlopes))
+                if isCancelled() { throw WorkFailure("cancelled") }
             }
-            return (.labels(oracle.evaluate(points, gradient: false)), [])
+            return (.maximizers(ascent.result.maximizers, oracleCalls: ascent.result.oracleCalls), [])
+        case .probe(let settings, let parameters, let probe, let maximizers):
+            let surface = ErrorSurface(
+                try terms(settings, parameters, blob), oracle: try patient(settings.oracle, isCancelled))
+            let (gains, calls) = surface.residualGains(
+                maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
+            if isCancelled() { throw WorkFailure("cancelled") }
+            return (.gains(gains, oracleCalls: gains.map { _ in calls / gains.count }), [])
+        case .label(let reference, let points, let gradient):
+            let oracle = try patient(reference, isCancelled)
+            let dimension = oracle.descriptor.inputs.count
+            guard points.count.isMultiple(of: dimension) else {
+                throw WorkFailure("\(points.count) numbers are no rows of \(dimension)")
+            }
+            guard !gradient || oracle.descriptor.providesGradient else {
+                throw WorkFailure("\(reference.name) has no derivatives")
+            }
+            let labels = oracle.evaluate(points, gradient: gradient)
+            if isCancelled() { throw WorkFailure("cancelled") }
+            return (.labels(labels), [])
         case .predict(let parameters, let inputs):
             let network = try self.network(parameters, blob)
             guard inputs.count.isMultiple(of: network.dimension) else {
@@ -274,17 +290,49 @@ package final class Workbench {
         return oracle
     }
 
-    private func surface(
+    /// The oracle, so that it can be cut short.
+    private func patient(
+        _ reference: OracleReference, _ isCancelled: @escaping @Sendable () -> Bool
+    ) throws(WorkFailure) -> any Oracle {
+        PiecewiseOracle(try oracle(reference), isCancelled)
+    }
+
+    private func terms(
         _ settings: SurfaceSettings, _ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?
-    ) throws(WorkFailure) -> ErrorSurface {
-        let oracle = try self.oracle(settings.oracle)
+    ) throws(WorkFailure) -> ErrorTerms {
         let network = try self.network(parameters, blob)
-        guard network.dimension == settings.domain.dimension,
-            oracle.descriptor.inputs.count == settings.domain.dimension
-        else { throw WorkFailure("domain, surrogate and oracle have different numbers of inputs") }
-        return ErrorSurface(
-            network: network, oracle: oracle, domain: settings.domain, labelScale: settings.labelScale,
-            gradient: settings.gradient)
+        guard network.dimension == settings.domain.dimension else {
+            throw WorkFailure("domain and surrogate have different numbers of inputs")
+        }
+        return ErrorTerms(
+            network: network, domain: settings.domain, labelScale: settings.labelScale, gradient: settings.gradient)
+    }
+
+    /// Takes an item of an ascent or a probe on its course: as far as the answers lead, and to the next questions.
+    ///
+    /// - Parameters:
+    ///   - course: nil to begin.
+    ///   - answers: to all that it asked.
+    package func pursue(
+        _ batch: Batch, item: Int, _ course: Course?, answers: Valuations, blob: (Digest) -> [UInt8]?
+    ) throws(WorkFailure) -> Course {
+        switch batch.work(item..<item + 1) {
+        case .ascend(let settings, let parameters, let stage, let seeds):
+            var course = course ?? Course(.ascent(Ascent(seeds, stage, domain: settings.domain)))
+            course.advance(try terms(settings, parameters, blob), answers)
+            return course
+        case .probe(let settings, let parameters, let probe, let maximizers):
+            var course =
+                course
+                ?? Course(
+                    .probe(
+                        Probe(
+                            maximizers, radius: probe.radius, directions: probe.directions,
+                            randomSeed: probe.randomSeed, domain: settings.domain)))
+            course.advance(try terms(settings, parameters, blob), answers)
+            return course
+        case .train, .label, .predict: throw WorkFailure("an item without a course")
+        }
     }
 
     private func network(_ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Network {

@@ -10,8 +10,8 @@ package struct Worker: Sendable {
         package var processID: Int32
         /// Jobs that run at a time.
         package var slots = 1
-        /// Jobs that wait, so that a slot never does.
-        package var prefetch = 1
+        /// The most jobs that wait, so that a slot never does; the coordinator lets none wait behind a long one.
+        package var prefetch = 15
         package var oracles: [OracleReference]
         package var numerics: String
         /// First wait before an unanswered hello is repeated; doubles up to `longestRetry`.
@@ -19,6 +19,8 @@ package struct Worker: Sendable {
         package var longestRetry: Duration = .seconds(5)
         /// How long an unacknowledged result or an unanswered wish waits before it is sent again.
         package var resend: Duration = .seconds(2)
+        /// How long a job that is not wanted any more may go on; then its process ends, and takes it along.
+        package var stopGrace: Duration = .milliseconds(50)
         /// Bytes of blobs that are kept.
         package var blobMemory = 512 << 20
 
@@ -64,6 +66,8 @@ package struct Worker: Sendable {
         /// These bytes are not needed any more.
         case forget(Digest)
         case leave
+        /// End the process, and what still runs in it; it may be started again.
+        case restart
     }
 
     private enum Stage: Sendable, Hashable {
@@ -71,7 +75,7 @@ package struct Worker: Sendable {
         case waiting
         case running
         /// Not wanted any more, but its slot is still taken.
-        case stopping
+        case stopping(since: Instant)
         case done(ToCoordinator.Finished, sendAgain: Instant)
     }
 
@@ -79,6 +83,13 @@ package struct Worker: Sendable {
         var attempt: Attempt
         var work: Work
         var stage: Stage
+
+        var isInSlot: Bool {
+            switch stage {
+            case .running, .stopping: true
+            case .waiting, .done: false
+            }
+        }
     }
 
     private struct Fetch: Sendable {
@@ -94,7 +105,7 @@ package struct Worker: Sendable {
     private var hasLeft = false
     private var nextHello: Instant?
     private var wait: Duration
-    private var heartbeat: Duration = .seconds(2)
+    private var heartbeat: Duration = .milliseconds(250)
     private var nextHeartbeat: Instant?
     private var term: UInt64?
     private var publisher: String?
@@ -113,7 +124,13 @@ package struct Worker: Sendable {
         guard isRegistered else { return nextHello }
         var times = fetches.map(\.askAgain)
         if let nextHeartbeat { times.append(nextHeartbeat) }
-        for holding in holdings { if case .done(_, let again) = holding.stage { times.append(again) } }
+        for holding in holdings {
+            switch holding.stage {
+            case .done(_, let again): times.append(again)
+            case .stopping(let since) where canQuit: times.append(since + settings.stopGrace)
+            case .stopping, .waiting, .running: break
+            }
+        }
         return times.min()
     }
 
@@ -151,12 +168,26 @@ package struct Worker: Sendable {
         repeatWhatIsDue(&effects, now)
         startWhatIsReady(&effects, now)
         forgetWhatIsOld(&effects)
-        if isDraining && holdings.allSatisfy({ $0.stage == .waiting }) {
+        // An oracle that cannot be interrupted would keep the slot for as long as it likes.
+        let isStuck = holdings.contains { holding in
+            if case .stopping(let since) = holding.stage { since + settings.stopGrace <= now } else { false }
+        }
+        if isStuck && canQuit || isDraining && holdings.allSatisfy({ $0.stage == .waiting }) {
             effects.append(.send(.goodbye(settings.incarnation)))
-            effects.append(.leave)
+            effects.append(isDraining ? .leave : .restart)
             hasLeft = true
         }
         return effects
+    }
+
+    /// Whether nothing that is wanted would be lost with the process.
+    private var canQuit: Bool {
+        holdings.allSatisfy { holding in
+            switch holding.stage {
+            case .waiting, .stopping: true
+            case .running, .done: false
+            }
+        }
     }
 
     // MARK: Messages
@@ -206,7 +237,7 @@ package struct Worker: Sendable {
             switch holdings[k].stage {
             case .waiting, .done: holdings.remove(at: k)
             case .running:
-                holdings[k].stage = .stopping
+                holdings[k].stage = .stopping(since: now)
                 effects.append(.stop(holdings[k].attempt))
             case .stopping: break
             }
@@ -229,7 +260,7 @@ package struct Worker: Sendable {
             if fetches[k].offset < chunk.blob.size {
                 effects.append(.send(.want(BlobRequest(blob: chunk.blob, offset: fetches[k].offset))))
             }
-        case .accepted, .rejected, .events: break
+        case .accepted, .rejected, .events, .studies: break
         }
     }
 
@@ -243,7 +274,8 @@ package struct Worker: Sendable {
                 .hello(
                     .init(
                         incarnation: settings.incarnation, role: settings.role, name: settings.name,
-                        processID: settings.processID, credit: settings.slots + settings.prefetch,
+                        processID: settings.processID, slots: settings.slots,
+                        credit: settings.slots + settings.prefetch,
                         oracles: settings.oracles, numerics: settings.numerics, held: holdings.map(\.attempt)))))
     }
 
@@ -270,7 +302,7 @@ package struct Worker: Sendable {
     // MARK: Work
 
     private mutating func startWhatIsReady(_ effects: inout [Effect], _ now: Instant) {
-        var free = settings.slots - holdings.count { $0.stage == .running || $0.stage == .stopping }
+        var free = settings.slots - holdings.count(where: \.isInSlot)
         for k in holdings.indices where holdings[k].stage == .waiting {
             let missing = holdings[k].work.needs.filter { !blobs.contains($0) }
             for blob in missing where !fetches.contains(where: { $0.blob == blob }) {
@@ -325,7 +357,7 @@ package struct Worker: Sendable {
     /// Whether the state holds together. Called after every step in simulations.
     package func checkInvariants() {
         precondition(
-            holdings.count { $0.stage == .running || $0.stage == .stopping } <= settings.slots, "more runs than slots")
+            holdings.count(where: \.isInSlot) <= settings.slots, "more runs than slots")
         precondition(Set(holdings.map(\.attempt.job)).count == holdings.count, "a job is held twice")
         precondition(Set(blobs).count == blobs.count, "a blob is kept twice")
         precondition(hasLeft || isRegistered || nextHello != nil, "neither registered nor trying to be")

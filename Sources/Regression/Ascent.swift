@@ -83,89 +83,118 @@ public struct Maximizers: Sendable, Hashable {
     }
 }
 
-extension ErrorSurface {
-    /// What an ascent found and what it took.
-    public struct AscentResult: Sendable, Hashable {
-        /// One per seed, in order. A seed at which the oracle never had a price keeps its place, with a NaN label.
-        public var maximizers: Maximizers
-        /// One number per seed.
-        public var oracleCalls: [Int]
+/// What an ascent found and what it took.
+public struct AscentResult: Sendable, Hashable {
+    /// One per seed, in order. A seed at which the oracle never had a price keeps its place, with a NaN label.
+    public var maximizers: Maximizers
+    /// One number per seed.
+    public var oracleCalls: [Int]
 
-        public init(maximizers: Maximizers, oracleCalls: [Int]) {
-            self.maximizers = maximizers
-            self.oracleCalls = oracleCalls
-        }
+    public init(maximizers: Maximizers, oracleCalls: [Int]) {
+        self.maximizers = maximizers
+        self.oracleCalls = oracleCalls
     }
+}
 
-    /// Climbs the squared error from each seed and returns the best point that each has seen.
-    ///
-    /// Velocity v ← momentum · v + (1 − momentum) · ∇/|∇|, x ← projection of x + step size · v onto the domain. A part of
-    /// the velocity that the projection takes away is dropped. A seed's path depends on nothing but the seed, the
-    /// surrogate and the oracle, not on the other rows.
-    ///
+/// Climbs of the squared error from some seeds, step by step: says where it wants to know surrogate and oracle, is told,
+/// and moves on.
+///
+/// Velocity v ← momentum · v + (1 − momentum) · ∇/|∇|, x ← projection of x + step size · v onto the domain. A part of
+/// the velocity that the projection takes away is dropped. A seed's path depends on nothing but the seed, the surrogate
+/// and the oracle, not on the other rows. Each seed ends with the best point that it has seen.
+public struct Ascent: Sendable {
+    private let domain: Domain
+    private let stage: AscentStage
+    private var position: [Double]
+    private var velocity: [Double]
+    private var best: Maximizers
+    private var heights: [Double]
+    private var calls: [Int]
+    /// Seeds that still move.
+    private var active: [Int]
+    private var stepSize: Double
+    private var steps = 0
+
     /// - Parameter seeds: rows of normalised inputs, projected onto the domain before the first step.
-    public func ascend(_ seeds: [Double], _ stage: AscentStage) -> AscentResult {
+    public init(_ seeds: [Double], _ stage: AscentStage, domain: Domain) {
+        self.domain = domain
+        self.stage = stage
         let dimension = domain.dimension
         let count = seeds.count / dimension
-        var position = seeds
-        var velocity = [Double](repeating: 0, count: seeds.count)
-        var best = Maximizers(
+        position = seeds
+        velocity = [Double](repeating: 0, count: seeds.count)
+        best = Maximizers(
             dimension: dimension, inputs: seeds, predictions: [Double](repeating: .nan, count: count),
             labels: [Double](repeating: .nan, count: count), standardErrors: [Double](repeating: 0, count: count))
-        var heights = [Double](repeating: -1, count: count)
-        var calls = [Int](repeating: 0, count: count)
+        heights = [Double](repeating: -.infinity, count: count)
+        calls = [Int](repeating: 0, count: count)
+        active = Array(0..<count)
+        stepSize = stage.stepSize
         position.withUnsafeMutableBufferPointer { position in
             for row in 0..<count {
                 domain.project(.init(rebasing: position[row * dimension..<(row + 1) * dimension]))
             }
         }
+    }
 
-        var active = Array(0..<count)
-        var step = stage.stepSize
-        for t in 0...stage.steps where !active.isEmpty {
-            if t > 0 && t.isMultiple(of: max(1, stage.decayEvery)) { step *= stage.decay }
-            var here: [Double] = []
-            here.reserveCapacity(active.count * dimension)
-            for row in active { here += position[row * dimension..<(row + 1) * dimension] }
-            let values = values(here, slopes: t < stage.steps)
-            for row in active { calls[row] += values.oracleCalls / active.count }
+    public var isFinished: Bool { active.isEmpty || steps > stage.steps }
 
-            var moving: [Int] = []
-            moving.reserveCapacity(active.count)
-            for (k, row) in active.enumerated() {
-                let error = values.predictions[k] - values.labels[k]
-                // A point without a price has no height and no way up.
-                guard error.isFinite else { continue }
-                if error * error > heights[row] {
-                    heights[row] = error * error
-                    best.predictions[row] = values.predictions[k]
-                    best.labels[row] = values.labels[k]
-                    if !values.standardErrors.isEmpty { best.standardErrors[row] = values.standardErrors[k] }
-                    for i in 0..<dimension { best.inputs[row * dimension + i] = here[k * dimension + i] }
-                }
-                guard t < stage.steps else { continue }
-                let moved = position.withUnsafeMutableBufferPointer { position in
-                    velocity.withUnsafeMutableBufferPointer { velocity in
-                        values.slopes.withUnsafeBufferPointer { slopes in
-                            move(
-                                .init(rebasing: position[row * dimension..<(row + 1) * dimension]),
-                                .init(rebasing: velocity[row * dimension..<(row + 1) * dimension]),
-                                along: .init(rebasing: slopes[k * dimension..<(k + 1) * dimension]), sign: error,
-                                step: step, momentum: stage.momentum)
-                        }
+    /// Rows of normalised inputs at which the error is wanted next.
+    public var inputs: [Double] {
+        let dimension = domain.dimension
+        var inputs: [Double] = []
+        inputs.reserveCapacity(active.count * dimension)
+        for row in active { inputs += position[row * dimension..<(row + 1) * dimension] }
+        return inputs
+    }
+
+    /// Whether its slopes are wanted too: not at the end.
+    public var wantsSlopes: Bool { steps < stage.steps }
+
+    public var result: AscentResult { AscentResult(maximizers: best, oracleCalls: calls) }
+
+    /// Takes the values at `inputs` and moves.
+    public mutating func advance(_ values: ErrorValues) {
+        let dimension = domain.dimension
+        for row in active { calls[row] += values.oracleCalls / active.count }
+        var moving: [Int] = []
+        moving.reserveCapacity(active.count)
+        for (k, row) in active.enumerated() {
+            // A point without a price has no height and no way up.
+            guard let height = values.height(k) else { continue }
+            if height > heights[row] {
+                heights[row] = height
+                best.predictions[row] = values.predictions[k]
+                best.labels[row] = values.labels[k]
+                if !values.standardErrors.isEmpty { best.standardErrors[row] = values.standardErrors[k] }
+                for i in 0..<dimension { best.inputs[row * dimension + i] = position[row * dimension + i] }
+            }
+            guard wantsSlopes else { continue }
+            let error = values.predictions[k] - values.labels[k]
+            let (domain, stage, stepSize) = (domain, stage, stepSize)
+            let moved = position.withUnsafeMutableBufferPointer { position in
+                velocity.withUnsafeMutableBufferPointer { velocity in
+                    values.slopes.withUnsafeBufferPointer { slopes in
+                        Self.move(
+                            .init(rebasing: position[row * dimension..<(row + 1) * dimension]),
+                            .init(rebasing: velocity[row * dimension..<(row + 1) * dimension]),
+                            along: .init(rebasing: slopes[k * dimension..<(k + 1) * dimension]), sign: error,
+                            stepSize, stage.momentum, domain)
                     }
                 }
-                if moved > stage.stopStep { moving.append(row) }
             }
-            active = moving
+            if moved > stage.stopStep { moving.append(row) }
         }
-        return AscentResult(maximizers: best, oracleCalls: calls)
+        active = moving
+        steps += 1
+        if steps.isMultiple(of: max(1, stage.decayEvery)) { stepSize *= stage.decay }
     }
 
     /// Moves one point and returns how far.
-    private func move(
+    private static func move(
         _ position: UnsafeMutableBufferPointer<Double>, _ velocity: UnsafeMutableBufferPointer<Double>,
-        along slope: UnsafeBufferPointer<Double>, sign: Double, step: Double, momentum: Double
+        along slope: UnsafeBufferPointer<Double>, sign: Double, _ stepSize: Double, _ momentum: Double,
+        _ domain: Domain
     ) -> Double {
         var square = 0.0
         for s in slope { square += s * s }
@@ -177,7 +206,7 @@ extension ErrorSurface {
             for i in 0..<d {
                 velocity[i] = momentum * velocity[i] + (1 - momentum) * (unit == 0 ? 0 : unit * slope[i])
                 scratch[i] = position[i]
-                position[i] += step * velocity[i]
+                position[i] += stepSize * velocity[i]
                 scratch[d + i] = position[i]
             }
             domain.project(position)
@@ -187,17 +216,26 @@ extension ErrorSurface {
             for i in 0..<d {
                 let change = position[i] - before[i]
                 moved += change * change
-                if blocked { velocity[i] = change / step }
+                if blocked { velocity[i] = change / stepSize }
             }
             return moved.squareRoot()
         }
     }
+}
 
-    /// The certificate of local maxima: for each row, the best relative gain of the squared error among `directions`
-    /// fixed random directions at distance `radius`, each projected onto the domain; negative if all are lower.
-    public func residualGains(_ maximizers: Maximizers, radius: Double, directions: Int, randomSeed: UInt64)
-        -> (gains: [Double], oracleCalls: Int)
-    {
+/// The certificate of local maxima: looks around each maximizer, in some fixed random directions, for something higher.
+public struct Probe: Sendable {
+    /// Rows of normalised inputs at which the error is wanted, those of one maximizer side by side.
+    public let inputs: [Double]
+    private let maximizers: Maximizers
+    private let directions: Int
+
+    /// - Parameters:
+    ///   - radius: distance of the points from their maximizer, before they are projected onto the domain.
+    ///   - directions: how many per maximizer.
+    public init(_ maximizers: Maximizers, radius: Double, directions: Int, randomSeed: UInt64, domain: Domain) {
+        self.maximizers = maximizers
+        self.directions = directions
         let dimension = domain.dimension
         var stream = RandomStream(seed: randomSeed, purpose: .probes)
         let rays = (0..<directions).map { _ in stream.direction(dimension) }
@@ -211,16 +249,39 @@ extension ErrorSurface {
                 domain.project(.init(rebasing: around[start..<start + dimension]))
             }
         }
-        let values = values(around, slopes: false)
-        let gains = (0..<maximizers.count).map { row in
-            let height = maximizers.error(row) * maximizers.error(row)
+        inputs = around
+    }
+
+    /// For each maximizer, the best relative gain of the height among its directions; negative if all are lower.
+    public func gains(_ values: ErrorValues) -> [Double] {
+        (0..<maximizers.count).map { row in
+            let noise = maximizers.standardErrors[row]
+            let square = maximizers.error(row) * maximizers.error(row)
+            let height = square - noise * noise
             var best = -1.0
             for k in row * directions..<(row + 1) * directions {
-                let error = values.predictions[k] - values.labels[k]
-                if error.isFinite { best = max(best, (error * error - height) / height) }
+                if let other = values.height(k) { best = max(best, (other - height) / (height > 0 ? height : square)) }
             }
             return best
         }
-        return (gains, values.oracleCalls)
+    }
+}
+
+extension ErrorSurface {
+    /// Climbs from each of some rows of normalised inputs.
+    public func ascend(_ seeds: [Double], _ stage: AscentStage) -> AscentResult {
+        var ascent = Ascent(seeds, stage, domain: domain)
+        while !ascent.isFinished { ascent.advance(values(ascent.inputs, slopes: ascent.wantsSlopes)) }
+        return ascent.result
+    }
+
+    /// The gains of a `Probe`, and what they took.
+    public func residualGains(_ maximizers: Maximizers, radius: Double, directions: Int, randomSeed: UInt64)
+        -> (gains: [Double], oracleCalls: Int)
+    {
+        let probe = Probe(
+            maximizers, radius: radius, directions: directions, randomSeed: randomSeed, domain: domain)
+        let values = values(probe.inputs, slopes: false)
+        return (probe.gains(values), values.oracleCalls)
     }
 }

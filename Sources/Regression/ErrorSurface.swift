@@ -1,4 +1,7 @@
 // The function that is climbed: the squared error between surrogate and oracle.
+//
+// What the oracle must be asked for it, and what follows from the answers, stand apart from the asking: a cheap oracle is
+// called where the ascent runs, a costly one answers from anywhere in a cluster.
 
 /// How the oracle's gradient is had.
 public enum OracleGradient: Sendable, Hashable {
@@ -20,72 +23,127 @@ public struct ErrorValues: Sendable, Hashable {
     public var slopes: [Double]
     /// Oracle calls that this took.
     public var oracleCalls: Int
+
+    /// Error² less the variance that noise of the label adds to it; nil where the oracle has no price.
+    func height(_ row: Int) -> Double? {
+        let error = predictions[row] - labels[row]
+        guard error.isFinite else { return nil }
+        let noise = standardErrors.isEmpty ? 0 : standardErrors[row]
+        return error * error - noise * noise
+    }
 }
 
-/// Surrogate against oracle over a domain. One thread at a time.
-public final class ErrorSurface {
+/// The error but for the oracle: what to ask it, and what the answers mean. One thread at a time.
+public final class ErrorTerms {
     public let network: Network
-    public let oracle: any Oracle
     public let domain: Domain
     public let labelScale: Double
     public let gradient: OracleGradient
 
-    public init(network: Network, oracle: any Oracle, domain: Domain, labelScale: Double, gradient: OracleGradient) {
+    public init(network: Network, domain: Domain, labelScale: Double, gradient: OracleGradient) {
         self.network = network
-        self.oracle = oracle
         self.domain = domain
         self.labelScale = labelScale
         self.gradient = gradient
     }
 
-    /// Both at rows of normalised inputs. Each row's result is the same whatever else is in the batch.
-    public func values(_ inputs: [Double], slopes: Bool) -> ErrorValues {
+    /// Whether the oracle is asked for derivatives too.
+    public func asksForGradient(slopes: Bool) -> Bool { slopes && gradient == .own }
+
+    /// Oracle calls per row.
+    private func calls(slopes: Bool) -> Int {
+        switch gradient {
+        case .differences where slopes: 2 * domain.dimension + 1
+        case .differences, .own: 1
+        }
+    }
+
+    /// What the oracle must be asked for the values at some rows of normalised inputs: rows in raw units, those of one
+    /// input side by side.
+    public func questions(_ inputs: [Double], slopes: Bool) -> [Double] {
+        let raw = domain.raw(rows: inputs)
+        guard slopes, case .differences(let step) = gradient else { return raw }
+        let dimension = domain.dimension
+        var questions: [Double] = []
+        questions.reserveCapacity(raw.count * calls(slopes: true))
+        for row in stride(from: 0, to: raw.count, by: dimension) {
+            questions += raw[row..<row + dimension]
+            for i in 0..<dimension {
+                for u in Self.pair(inputs[row + i], step) {
+                    let start = questions.count
+                    questions += raw[row..<row + dimension]
+                    questions[start + i] = domain.raw(u, i)
+                }
+            }
+        }
+        return questions
+    }
+
+    /// Surrogate and oracle at rows of normalised inputs. Each row's values are the same whatever else is in the batch.
+    ///
+    /// - Parameter answers: the oracle's, to all of `questions`.
+    public func values(_ inputs: [Double], slopes: Bool, answers: Valuations) -> ErrorValues {
         let dimension = domain.dimension
         let count = inputs.count / dimension
-        let raw = domain.raw(rows: inputs)
+        let calls = calls(slopes: slopes)
+        let prices = calls == 1 ? answers.prices : (0..<count).map { answers.prices[$0 * calls] }
+        var errors = answers.standardErrors
+        if calls > 1, !errors.isEmpty { errors = (0..<count).map { errors[$0 * calls] } }
+        var values = ErrorValues(
+            predictions: [], labels: prices.map { $0 * labelScale },
+            standardErrors: errors.map { $0 * abs(labelScale) },
+            slopes: [], oracleCalls: count * calls)
         guard slopes else {
-            let valuations = oracle.evaluate(raw, gradient: false)
-            return ErrorValues(
-                predictions: network.predict(inputs), labels: valuations.prices.map { $0 * labelScale },
-                standardErrors: valuations.standardErrors.map { $0 * labelScale }, slopes: [], oracleCalls: count)
+            values.predictions = network.predict(inputs)
+            return values
         }
-        let (predictions, gradients) = network.predictWithGradient(inputs)
-        var slopes = gradients
-        let valuations: Valuations
-        var calls = count
+        (values.predictions, values.slopes) = network.predictWithGradient(inputs)
         switch gradient {
         case .own:
-            valuations = oracle.evaluate(raw, gradient: true)
             for i in 0..<dimension {
                 let scale = labelScale * (domain.inputs[i].upper - domain.inputs[i].lower)
                 for row in 0..<count {
-                    slopes[row * dimension + i] -= valuations.gradients[row * dimension + i] * scale
+                    values.slopes[row * dimension + i] -= answers.gradients[row * dimension + i] * scale
                 }
             }
         case .differences(let step):
-            valuations = oracle.evaluate(raw, gradient: false)
-            var stencil: [Double] = []
-            stencil.reserveCapacity(2 * inputs.count * dimension)
             for row in 0..<count {
                 for i in 0..<dimension {
-                    for u in Self.pair(inputs[row * dimension + i], step) {
-                        let start = stencil.count
-                        stencil += raw[row * dimension..<(row + 1) * dimension]
-                        stencil[start + i] = domain.raw(u, i)
-                    }
+                    let j = row * dimension + i
+                    let pair = Self.pair(inputs[j], step)
+                    let (below, above) = (row * calls + 1 + 2 * i, row * calls + 2 + 2 * i)
+                    values.slopes[j] -=
+                        (answers.prices[above] - answers.prices[below]) * labelScale / (pair[1] - pair[0])
                 }
             }
-            let neighbours = oracle.evaluate(stencil, gradient: false).prices
-            calls += neighbours.count
-            for j in inputs.indices {
-                let pair = Self.pair(inputs[j], step)
-                slopes[j] -= (neighbours[2 * j + 1] - neighbours[2 * j]) * labelScale / (pair[1] - pair[0])
-            }
         }
-        return ErrorValues(
-            predictions: predictions, labels: valuations.prices.map { $0 * labelScale },
-            standardErrors: valuations.standardErrors.map { $0 * labelScale }, slopes: slopes, oracleCalls: calls)
+        return values
     }
 
     private static func pair(_ u: Double, _ step: Double) -> [Double] { [max(0, u - step), min(1, u + step)] }
+}
+
+/// Surrogate against an oracle at hand, over a domain. One thread at a time.
+public final class ErrorSurface {
+    public let terms: ErrorTerms
+    public let oracle: any Oracle
+
+    public var domain: Domain { terms.domain }
+
+    public init(network: Network, oracle: any Oracle, domain: Domain, labelScale: Double, gradient: OracleGradient) {
+        terms = ErrorTerms(network: network, domain: domain, labelScale: labelScale, gradient: gradient)
+        self.oracle = oracle
+    }
+
+    public init(_ terms: ErrorTerms, oracle: any Oracle) {
+        self.terms = terms
+        self.oracle = oracle
+    }
+
+    /// Both at rows of normalised inputs. Each row's result is the same whatever else is in the batch.
+    public func values(_ inputs: [Double], slopes: Bool) -> ErrorValues {
+        let answers = oracle.evaluate(
+            terms.questions(inputs, slopes: slopes), gradient: terms.asksForGradient(slopes: slopes))
+        return terms.values(inputs, slopes: slopes, answers: answers)
+    }
 }

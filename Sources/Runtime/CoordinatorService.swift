@@ -15,6 +15,14 @@ package final class CoordinatorService {
     private let shelf: BlobShelf
     private let mailbox = Mailbox<Coordinator.Event>()
     private let planning = WorkThread()
+    /// Takes items on their courses: not behind the plan of another study.
+    private let steering = WorkThread()
+    private let bench = Bench()
+
+    /// Networks for courses; used by the steering thread alone.
+    private final class Bench: @unchecked Sendable {
+        let workbench = Workbench(oracles: [], threads: 1)
+    }
 
     private let router: Socket
     private let publisher: Socket
@@ -181,6 +189,24 @@ package final class CoordinatorService {
             planning.perform {
                 let known = journal?.labels(oracle, points, dimension: dimension) ?? []
                 mailbox.post(.known(study, batch: batch, known))
+            }
+        case .pursue(let study, let batch, let content, let item, let course, let answers, let asksLedger):
+            let (mailbox, journal, shelf, bench) = (mailbox, journal, shelf, bench)
+            steering.perform {
+                let result: Result<Course, WorkFailure>
+                do throws(WorkFailure) {
+                    result = .success(
+                        try bench.workbench.pursue(content, item: item, course, answers: answers) { shelf.bytes($0) })
+                } catch {
+                    result = .failure(error)
+                }
+                var known: [Coordinator.KnownLabels] = []
+                if asksLedger, case .success(let course) = result, course.result == nil, !course.asksForGradient,
+                    let oracle = content.oracle
+                {
+                    known = journal?.labels(oracle, course.questions, dimension: content.dimension) ?? []
+                }
+                mailbox.post(.pursued(study, batch: batch, item: item, result, known))
             }
         case .write(let study, let outcome, let statistics):
             let (mailbox, shelf) = (mailbox, shelf)

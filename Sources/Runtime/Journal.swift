@@ -105,6 +105,13 @@ package final class Journal: Sendable {
                         status INTEGER NOT NULL, PRIMARY KEY (oracle, input)) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("calls of items") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE fact ADD COLUMN item INTEGER;
+                    CREATE INDEX callsOfItem ON fact (study, item) WHERE item IS NOT NULL;
+                    """)
+        }
         let (isNewer, check) = try database.read { db in
             (
                 try migrator.hasBeenSuperseded(db),
@@ -207,6 +214,8 @@ package final class Journal: Sendable {
     private static func insert(_ fact: Fact, _ db: Database, _ keptStudies: Int) throws {
         let study = fact.study.map { Int64(bitPattern: $0.value) }
         var kind = 1
+        /// Whose call it is, until the item is done.
+        var item: Int?
         switch fact {
         case .termBegan: try db.execute(sql: "DELETE FROM fact WHERE study IS NULL")
         case .studyAccepted: kind = 0
@@ -217,12 +226,18 @@ package final class Journal: Sendable {
             kind = 2
             try db.execute(sql: "DELETE FROM fact WHERE study = ? AND kind = 1", arguments: [study])
             try db.execute(sql: "DELETE FROM blob WHERE study = ?", arguments: [study])
-        case .itemsCompleted, .attemptLost, .jobAbandoned: break
+        case .itemsCompleted(let job, _) where job.call != nil: item = job.items.lowerBound
+        case .itemsCompleted(let job, _), .jobAbandoned(let job, _):
+            // What its calls said has led to this.
+            try db.cachedStatement(
+                sql: "DELETE FROM fact WHERE study = ? AND item >= ? AND item < ?"
+            ).execute(arguments: [study, job.items.lowerBound, job.items.upperBound])
+        case .attemptLost, .studyPaused: break
         }
         let content = Codec.encode(fact)
         let statement = try db.cachedStatement(
-            sql: "INSERT INTO fact (study, kind, content, digest) VALUES (?, ?, ?, ?)")
-        try statement.execute(arguments: [study, kind, Data(content), Data(Digest(of: content).bytes)])
+            sql: "INSERT INTO fact (study, kind, content, digest, item) VALUES (?, ?, ?, ?, ?)")
+        try statement.execute(arguments: [study, kind, Data(content), Data(Digest(of: content).bytes), item])
         for digest in fact.blobs.sorted() {
             try db.execute(
                 sql: "INSERT OR IGNORE INTO blob (study, digest) VALUES (?, ?)", arguments: [study, Data(digest.bytes)])

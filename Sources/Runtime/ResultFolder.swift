@@ -190,6 +190,7 @@ struct ResultFolder {
             ("attempts", .integer(statistics.attempts)), ("reassigned", .integer(statistics.reassigned)),
             ("abandoned", .integer(statistics.abandoned)),
             ("duplicatesDropped", .integer(statistics.duplicatesDropped)),
+            ("copies", .integer(statistics.copies)), ("copiesWon", .integer(statistics.copiesWon)),
             ("utilisation", available > 0 ? .number(min(1, statistics.busy.seconds / available)) : .null),
             ("numerics", .array(statistics.numerics.sorted().map(JSON.text))),
         ])

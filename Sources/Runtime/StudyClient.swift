@@ -60,15 +60,16 @@ package final class StudyClient {
     ///   - file: the study.
     ///   - blobs: its attachments.
     ///   - wantsFreshLabels: whether no label is taken from the ledger.
+    ///   - share, priority: against other studies of the cluster.
     ///   - tell: called with each event, in order, and the life of the coordinator that tells it.
     package func run(
         _ file: StudyFile, blobs: [(attachment: ToCoordinator.Attachment, bytes: [UInt8])], wantsFreshLabels: Bool,
-        tell: (StudyEvent, _ term: UInt64) -> Void
+        share: Double = 1, priority: Int = 0, tell: (StudyEvent, _ term: UInt64) -> Void
     ) throws -> Ending {
         for blob in blobs { _ = shelf.put(blob.bytes) }
         let submission = ToCoordinator.Submission(
             token: token, study: file.effective, attachments: blobs.map(\.attachment),
-            wantsFreshLabels: wantsFreshLabels)
+            wantsFreshLabels: wantsFreshLabels, share: share, priority: priority)
         var askAgain = Instant.now
         var lastHeard = Instant.now
         while ending == nil {
@@ -104,6 +105,34 @@ package final class StudyClient {
             }
         }
         return ending!
+    }
+
+    /// Tells a coordinator something, and asks it for its studies.
+    ///
+    /// - Returns: nil if it does not answer.
+    /// - Throws: `ZeroMQError` if the address is none.
+    package static func studies(
+        address: String, telling message: ToCoordinator = .listStudies, longestFrame: Int,
+        patience: Duration = .seconds(5)
+    ) throws -> [StudySummary]? {
+        let dealer = try Socket(Context(), .dealer, longestFrame: longestFrame, linger: 0)
+        try dealer.connect(address)
+        let limit = Instant.now + patience
+        var askAgain = Instant.now
+        while .now < limit {
+            if askAgain <= .now {
+                _ = try? dealer.send([Codec.encode(message)])
+                askAgain = .now + .seconds(1)
+            }
+            _ = wait(
+                for: [dealer], descriptors: [], wakeup: Wakeup(), atMost: min(askAgain, limit).millisecondsFromNow)
+            while let frames = try dealer.receive() {
+                if frames.count == 1, case .studies(let list)? = try? Codec.decodeFromCoordinator(frames[0]) {
+                    return list
+                }
+            }
+        }
+        return nil
     }
 
     private func send(_ message: ToCoordinator) { _ = try? dealer.send([Codec.encode(message)]) }

@@ -37,6 +37,7 @@ package final class Supervisor {
         var due: Instant?
         var wait: Duration = .milliseconds(100)
         var quickDeaths = 0
+        var words: LastWords?
     }
 
     private var cluster: ClusterFile
@@ -44,6 +45,9 @@ package final class Supervisor {
     private let folder: String
     private var children: [Child] = []
     private var isStopping = false
+
+    /// The exit code of a process that wants to be started again (EX_TEMPFAIL of sysexits.h).
+    package static let restartCode: Int32 = 75
 
     /// A process that dies so soon after its start was never up.
     private static let quick = Duration.seconds(2)
@@ -148,12 +152,18 @@ package final class Supervisor {
             let process = waitpid(-1, &status, WNOHANG)
             guard process > 0 else { return exits }
             guard let k = children.firstIndex(where: { $0.process == process }) else { continue }
-            let cause = Self.words(status)
+            let isRestart = Self.words(status) == "exit code \(Self.restartCode)"
+            var cause = Self.words(status)
+            if !isRestart, let words = children[k].words?.tail, !words.isEmpty { cause += ", after writing: \(words)" }
             exits.append(Exit(name: children[k].name, incarnation: children[k].incarnation, cause: cause))
             close(children[k].input)
             children[k].process = 0
             children[k].input = -1
             guard !isStopping else { continue }
+            if isRestart {
+                children[k].due = .now
+                continue
+            }
             logger.warning("process ended", metadata: ["name": "\(children[k].name)", "cause": "\(cause)"])
             if .now < children[k].started + Self.quick {
                 children[k].quickDeaths += 1
@@ -223,6 +233,9 @@ package final class Supervisor {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, reading, 0)
+        let (errors, complaining) = try makePipe()
+        defer { close(complaining) }
+        posix_spawn_file_actions_adddup2(&actions, complaining, 2)
         if let output {
             posix_spawn_file_actions_adddup2(&actions, output, 1)
         } else {
@@ -244,9 +257,11 @@ package final class Supervisor {
         let result = posix_spawn(&process, "/proc/self/exe", &actions, &attributes, pointers, environ)
         guard result == 0 else {
             close(writing)
+            close(errors)
             throw SupervisorError(
                 description: "\(child.name) cannot be started: \(String(cString: strerror(result)))")
         }
+        child.words = LastWords(errors)
         child.process = process
         child.input = writing
         child.started = .now

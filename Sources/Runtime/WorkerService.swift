@@ -13,6 +13,8 @@ package final class WorkerService {
     package enum Ending: Sendable {
         /// It left as it was asked to.
         case left
+        /// A job that is not wanted any more cannot be stopped in any other way: it is to be started again.
+        case stuck
         /// Whoever started it is gone.
         case inputEnded
     }
@@ -29,7 +31,7 @@ package final class WorkerService {
     private let dealer: Socket
     private let subscriber: Socket
     private var worker: Worker
-    private var hasLeft = false
+    private var ending: Ending?
     private var drainDeadline: Instant?
 
     /// The workbench, used by the compute thread alone, and the attempts that shall stop.
@@ -67,7 +69,8 @@ package final class WorkerService {
     /// Works until it is told to leave, a termination signal comes, or standard input ends if that is asked for.
     package func run(exitOnEndOfInput: Bool) -> Ending {
         handle(.started)
-        while !hasLeft {
+        while true {
+            if let ending { return ending }
             let deadline = [worker.deadline, drainDeadline].compactMap { $0 }.min()
             let ready = wait(
                 for: [dealer, subscriber], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
@@ -85,7 +88,6 @@ package final class WorkerService {
                 return .left
             }
         }
-        return .left
     }
 
     private func receive(_ socket: Socket) {
@@ -132,7 +134,8 @@ package final class WorkerService {
             }
         case .sendBlob(let request): send(.blob(shelf.chunk(request, limit: Codec.chunkSize)))
         case .forget(let digest): shelf.forget(digest)
-        case .leave: hasLeft = true
+        case .leave: ending = .left
+        case .restart: ending = .stuck
         }
     }
 

@@ -40,6 +40,9 @@ struct Checks {
     private var studies: [StudyID] = []
     private var closed: [StudyID: [Int: Set<Int>]] = [:]
     private var completed: [StudyID: [Int: Set<Int>]] = [:]
+    /// Jobs that were completed, and studies that lost attempts.
+    private var answered: Set<JobID> = []
+    private var losers: Set<StudyID> = []
     private var ended: [StudyID: StudyEvent.Ending] = [:]
     private var lost: [JobID: [Attempt]] = [:]
     private var assigned: [JobID: Int] = [:]
@@ -63,7 +66,7 @@ struct Checks {
 
     mutating func persisted(_ fact: Fact) {
         switch fact {
-        case .termBegan, .labelsPaid: break
+        case .termBegan, .labelsPaid, .studyPaused: break
         case .studyAccepted(let id, let submission):
             let token = submission.token
             if tokens[token] != nil { diverge(.ledger, "token \(token) was accepted twice") }
@@ -72,9 +75,14 @@ struct Checks {
             facts[id] = []
         case .itemsCompleted(let job, let result):
             note(fact, of: job.study)
+            if !answered.insert(job).inserted { diverge(.ledger, "a job was completed twice", job) }
+            if job.call != nil { return }
             let items = Set(job.items)
-            // Another life of the coordinator may cut jobs differently: what its workers still held can overlap.
-            if !hasRestarted, !completed[job.study, default: [:]][job.batch, default: []].isDisjoint(with: items) {
+            // Another life of the coordinator may cut jobs differently, and so may this one once an attempt was lost:
+            // what workers still hold can overlap.
+            if !hasRestarted, !losers.contains(job.study),
+                !completed[job.study, default: [:]][job.batch, default: []].isDisjoint(with: items)
+            {
                 diverge(.ledger, "items were completed twice", job)
             }
             completed[job.study, default: [:]][job.batch, default: []].formUnion(items)
@@ -86,6 +94,7 @@ struct Checks {
                 diverge(.ledger, "\(attempt) was lost twice", attempt.job)
             }
             lost[attempt.job, default: []].append(attempt)
+            losers.insert(attempt.job.study)
             if cause.hasSuffix(": left") { diverge(.ledger, "\(attempt) counts as lost, its worker left", attempt.job) }
             if cause == "a lie" { diverge(.ledger, "a stranger's word counts against \(attempt)", attempt.job) }
         case .jobAbandoned(let job, let reason):
@@ -120,7 +129,7 @@ struct Checks {
                 assigned[job] != nil,
                 job.batch == running[job.study]
             else { return }
-            if closed[job.study]?[job.batch]?.isSuperset(of: job.items) != true {
+            if !answered.contains(job), closed[job.study]?[job.batch]?.isSuperset(of: job.items) != true {
                 diverge(.order, "\(attempt) is acknowledged and not persisted", job)
             }
         case .assign(let assignment):
@@ -244,10 +253,11 @@ struct Checks {
                 "study \(study): \(statistics.jobs) jobs, \(statistics.abandoned) abandoned; the facts have "
                     + "\(jobs) and \(abandoned)")
         }
-        // In a good world each call is made once, and counts once.
+        // In a good world each call is made once, and counts once; but for second attempts at what took long.
         let (made, counted) = (made[study] ?? 0, (counted[study] ?? 0) - statistics.reusedCalls)
         if schedule.faults == Faults(lastingLike: schedule.faults),
-            !facts.contains(where: { if case .jobAbandoned = $0 { true } else { false } }), made != counted
+            !facts.contains(where: { if case .jobAbandoned = $0 { true } else { false } }),
+            statistics.copies == 0 ? made != counted : made < counted
         {
             diverge(.ledger, "study \(study): \(made) oracle calls were made and \(counted) count")
         }
@@ -259,7 +269,8 @@ struct Checks {
         var closed: [Int: Set<Int>] = [:]
         for fact in facts {
             switch fact {
-            case .itemsCompleted(let job, _): closed[job.batch, default: []].formUnion(job.items)
+            case .itemsCompleted(let job, _) where job.call == nil:
+                closed[job.batch, default: []].formUnion(job.items)
             case .jobAbandoned(let job, let reason) where !isFinal(reason):
                 // Of a search whose time is over, only what was not done yet.
                 let open = job.items.filter { closed[job.batch]?.contains($0) != true }

@@ -33,7 +33,9 @@ final class Client {
         peer = PeerID(10 + UInt64(number))
         let study = world.laboratory.study(request.study)
         for part in study.parts { shelf.put(part.bytes, as: part.attachment.blob) }
-        submission = .init(token: token, study: study.text, attachments: study.parts.map(\.attachment))
+        submission = .init(
+            token: token, study: study.text, attachments: study.parts.map(\.attachment), share: request.share,
+            priority: request.priority)
     }
 
     var isDone: Bool { answer != nil }
@@ -53,6 +55,9 @@ final class Client {
             if let time = request.cancelledAt, world.seconds(time) <= world.now, file == nil {
                 isCancelling = true
                 world.send(.cancelStudy(study), from: peer)
+            }
+            if let time = request.pausedAt, world.seconds(time) <= world.now {
+                world.send(.pauseStudy(study, world.now < world.seconds(time + 2)), from: peer)
             }
         } else {
             world.send(.submit(submission), from: peer)

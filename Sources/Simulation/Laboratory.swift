@@ -102,6 +102,17 @@ final class Laboratory {
         }
     }
 
+    /// Takes an item on its course.
+    func pursue(
+        _ batch: Batch, _ item: Int, _ course: Course?, _ answers: Valuations, blob: (Digest) -> [UInt8]?
+    ) -> Result<Course, WorkFailure> {
+        do throws(WorkFailure) {
+            return .success(try bench.pursue(batch, item: item, course, answers: answers, blob: blob))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     // MARK: Answers
 
     /// The answer of one process, which does each batch as one job and gives up the items that `losses` names.
@@ -178,7 +189,8 @@ final class Laboratory {
                 results = BatchResults(for: batch, dimension: study(index).study.domain.dimension)
             }
             switch fact {
-            case .itemsCompleted(let job, let result) where job.batch == number: _ = results!.record(job.items, result)
+            case .itemsCompleted(let job, let result) where job.batch == number && job.call == nil:
+                _ = results!.record(job.items, result)
             case .jobAbandoned(let job, let reason) where job.batch == number:
                 results!.abandon(job.items, reason: reason)
             default: continue

@@ -149,6 +149,10 @@ package struct Schedule: Sendable {
         var cancelledAt: Double?
         /// Handed in by another client, too, with the same token: a user who started the command again.
         var isRepeated: Bool
+        /// When it is paused for two seconds, if it is.
+        var pausedAt: Double?
+        var share = 1.0
+        var priority = 0
     }
 
     /// Something that a user or an operator may never do, so that the checks can be checked: a guard taken away.
@@ -202,6 +206,7 @@ package struct Schedule: Sendable {
         if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
         settings.shardSize = pick([1, 3, 8, 64, 10_000])
         settings.rowsPerJob = pick([16, 64, 10_000])
+        settings.steeredCost = pick([0, 0.02, 0.02, .infinity])
         settings.publisher = "publisher"
         workers = 1 + stream.below(5)
         trainers = 1 + stream.below(2)
@@ -220,7 +225,11 @@ package struct Schedule: Sendable {
             let study = k == 0 ? first : (first + 12 * stream.below(Self.family / 12)) % Self.family
             let at = k == 0 ? 0 : 3 * stream.uniform()
             let cancelledAt = chance(0.06) ? at + 5 * stream.uniform() * stream.uniform() : nil
-            requests.append(Request(study: study, at: at, cancelledAt: cancelledAt, isRepeated: chance(0.1)))
+            var request = Request(study: study, at: at, cancelledAt: cancelledAt, isRepeated: chance(0.1))
+            if chance(0.1) { request.pausedAt = at + 3 * stream.uniform() }
+            if chance(0.3) { request.share = pick([0.1, 3, 100]) }
+            if chance(0.2) { request.priority = pick([-1, 1]) }
+            requests.append(request)
         }
     }
 

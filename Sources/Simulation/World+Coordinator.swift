@@ -135,6 +135,17 @@ extension World {
             case .lookUp(let study, let batch, let oracle, let points, let dimension):
                 let known = store.labels(oracle, points, dimension: dimension)
                 enter(.coordinator(.known(study, batch: batch, known), life: life), after: milliseconds(1))
+            case .pursue(let study, let batch, let content, let item, let course, let answers, let asksLedger):
+                let result = laboratory.pursue(content, item, course, answers) { store.shelf.whole[$0] }
+                var known: [Coordinator.KnownLabels] = []
+                if asksLedger, case .success(let course) = result, !course.asksForGradient, !course.questions.isEmpty,
+                    let oracle = content.oracle
+                {
+                    known = store.labels(oracle, course.questions, dimension: content.dimension)
+                }
+                enter(
+                    .coordinator(.pursued(study, batch: batch, item: item, result, known), life: life),
+                    after: milliseconds(1))
             case .forget(let digests): for digest in digests { store.shelf.forget(digest) }
             case .write(let study, let outcome, let statistics):
                 checks.writes(study, statistics)
@@ -185,6 +196,7 @@ extension World {
         case .itemsCompleted(let job, _): tell("\(word): \(job) completed", job: job)
         case .attemptLost(let attempt, let cause): tell("\(word): \(attempt) lost: \(cause)", job: attempt.job)
         case .jobAbandoned(let job, let reason): tell("\(word): \(job) abandoned: \(reason)", job: job)
+        case .studyPaused(let id, let isPaused): tell("\(word): \(id) \(isPaused ? "paused" : "goes on")")
         case .studyEnded(let id, _): tell("\(word): \(id) ended")
         }
     }

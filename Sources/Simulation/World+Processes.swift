@@ -124,7 +124,10 @@ extension World {
             let run = nextRun
             nextRun += 1
             process.runs[run] = (attempt, job, now)
-            let time = seconds(schedule.longestJob * (0.05 + work.uniform() * (job.kind == .train ? 3 : 1)))
+            // Small jobs take less: a study of many calls shall end.
+            let items = attempt.job.call == nil ? Double(attempt.job.items.count) : 0.5
+            let share = job.kind == .train ? 1 : min(1, items / 16)
+            let time = seconds(schedule.longestJob * share * (0.05 + work.uniform() * (job.kind == .train ? 3 : 1)))
             enter(.performed(process.id, run: run), after: time)
         case .stop(let attempt): process.stopping.insert(attempt)
         case .accept(let chunk):
@@ -134,7 +137,7 @@ extension World {
         case .sendBlob(let request):
             send(.blob(process.shelf.chunk(request, limit: schedule.chunkSize)), from: process.peer)
         case .forget(let digest): process.shelf.forget(digest)
-        case .leave: end(process, nil)
+        case .leave, .restart: end(process, nil)
         }
     }
 
@@ -177,7 +180,7 @@ extension World {
                 isPoisoned(maximizers.inputs[$0].bitPattern &+ 1)
             }
         // A study can do without seeds, but not without labels, trainings or predictions: these seldom kill.
-        case .label(_, let points): points.first.map { isPoisoned($0.bitPattern &+ 2, rarer: 8) } ?? false
+        case .label(_, let points, _): points.first.map { isPoisoned($0.bitPattern &+ 2, rarer: 8) } ?? false
         case .predict(_, let rows): rows.first.map { isPoisoned($0.bitPattern &+ 3, rarer: 8) } ?? false
         case .train(let training): isPoisoned(training.randomSeed &+ UInt64(training.run), rarer: 4)
         }

@@ -129,7 +129,7 @@ final class World {
     /// Runs until every client has its answer and the cluster is at rest.
     func run() {
         // Once the faults stop, silence must be noticed, leases end, lost messages be sent again, and the work be done.
-        let bound = seconds(faults.lasting) + seconds(900)
+        let bound = seconds(faults.lasting) + seconds(1800)
         var sameTime = 0
         while let next = agenda.next() {
             steps += 1

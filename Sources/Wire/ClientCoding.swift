@@ -8,6 +8,8 @@ extension PBSubmission {
         token = submission.token
         study = submission.study
         freshLabels = submission.wantsFreshLabels
+        share = submission.share
+        priority = Int32(clamping: submission.priority)
         attachments = submission.attachments.map { attachment in
             .with {
                 $0.part =
@@ -38,9 +40,35 @@ extension PBSubmission {
                 try check(!parts.contains { $0.part == part }, "two attachments of the same part")
                 parts.append(.init(part: part, blob: try attachment.blob.value))
             }
+            try check(share >= 1e-3 && share <= 1e6, "a share of \(share)")
             return .init(
                 token: token, study: try text(study, upTo: 1 << 20, "a study"), attachments: parts,
-                wantsFreshLabels: freshLabels)
+                wantsFreshLabels: freshLabels, share: share, priority: Int(priority))
+        }
+    }
+}
+
+extension PBStudyList.Study {
+    init(_ summary: StudySummary) {
+        study = summary.study.value
+        name = summary.name
+        state = summary.state.rawValue
+        phase = summary.phase.rawValue
+        done = UInt64(summary.done)
+        total = UInt64(summary.total)
+        share = summary.share
+        priority = Int32(clamping: summary.priority)
+        jobs = UInt32(clamping: summary.jobs)
+    }
+
+    var value: StudySummary {
+        get throws(WireError) {
+            guard let state = StudySummary.State(rawValue: state) else { throw WireError("a study's state") }
+            guard let phase = Phase(rawValue: phase) else { throw WireError("a study's phase") }
+            return StudySummary(
+                study: StudyID(study), name: try text(name, "a study's name"), state: state, phase: phase,
+                done: try count(done, upTo: 1 << 48, "items"), total: try count(total, upTo: 1 << 48, "items"),
+                share: share, priority: Int(priority), jobs: Int(jobs))
         }
     }
 }

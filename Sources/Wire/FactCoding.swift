@@ -64,6 +64,11 @@ extension PBFact {
                 $0.job = .init(job)
                 $0.reason = reason
             }
+        case .studyPaused(let study, let isPaused):
+            paused = .with {
+                $0.study = study.value
+                $0.isPaused = isPaused
+            }
         case .studyEnded(let study, let ending):
             ended = .with {
                 $0.study = study.value
@@ -89,6 +94,7 @@ extension PBFact {
                 return .labelsPaid(try paid.work.oracle.value, points: paid.work.points, valuations)
             case .lost(let lost): return .attemptLost(try lost.attempt.value, cause: lost.cause)
             case .abandoned(let abandoned): return .jobAbandoned(try abandoned.job.value, reason: abandoned.reason)
+            case .paused(let paused): return .studyPaused(StudyID(paused.study), paused.isPaused)
             case .ended(let ended):
                 guard case .ended(let ending) = try ended.ending.value.what else {
                     throw WireError("a study's end that is none")

@@ -236,8 +236,9 @@ extension PBWork {
                 $0.randomSeed = settings.randomSeed
                 $0.maximizers = .init(maximizers)
             }
-        case .label(let oracle, let points):
+        case .label(let oracle, let points, let gradient):
             label = .with {
+                $0.gradient = gradient
                 $0.oracle = .init(oracle)
                 $0.points = points
             }
@@ -288,7 +289,8 @@ extension PBWork {
                         radius: probe.radius, directions: Int(probe.directions), randomSeed: probe.randomSeed),
                     maximizers)
             case .label(let label):
-                return .label(try label.oracle.value, points: try finite(label.points, "points"))
+                return .label(
+                    try label.oracle.value, points: try finite(label.points, "points"), gradient: label.gradient)
             case .predict(let predict):
                 return .predict(
                     parameters: try predict.parameters.value, inputs: try finite(predict.inputs, "inputs"))
@@ -338,6 +340,7 @@ extension PBWorkResult {
                 $0.prices = valuations.prices
                 $0.standardErrors = valuations.standardErrors
                 $0.statuses = Data(valuations.statuses.map(\.rawValue))
+                $0.gradients = valuations.gradients
             }
         case .predictions(let values): predictions = .with { $0.predictions = values }
         }
@@ -366,11 +369,13 @@ extension PBWorkResult {
                 }
                 try check(
                     statuses.count == labels.prices.count
-                        && (labels.standardErrors.isEmpty || labels.standardErrors.count == labels.prices.count),
+                        && (labels.standardErrors.isEmpty || labels.standardErrors.count == labels.prices.count)
+                        && (labels.gradients.isEmpty || labels.gradients.count.isMultiple(of: max(1, statuses.count))),
                     "labels with columns of unlike length")
                 return .labels(
                     Valuations(
-                        prices: labels.prices, standardErrors: labels.standardErrors, statuses: statuses))
+                        prices: labels.prices, standardErrors: labels.standardErrors, gradients: labels.gradients,
+                        statuses: statuses))
             case .predictions(let predictions): return .predictions(predictions.predictions)
             case nil: throw WireError("a result of no known kind")
             }

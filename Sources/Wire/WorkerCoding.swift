@@ -18,6 +18,7 @@ extension PBJob {
         batch = UInt32(job.batch)
         first = UInt64(job.items.lowerBound)
         self.count = UInt64(job.items.count)
+        call = job.call.map { UInt64($0) + 1 } ?? 0
     }
 
     var value: JobID {
@@ -25,7 +26,11 @@ extension PBJob {
             let first = try Wire.count(first, upTo: 1 << 48, "a job's first item")
             let items = try Wire.count(self.count, upTo: 1 << 48, "a job's items")
             try check(items > 0, "a job without items")
-            return JobID(study: StudyID(study), batch: Int(batch), items: first..<first + items)
+            let call = try Wire.count(self.call, upTo: 1 << 48, "a job's call")
+            try check(call == 0 || items == 1, "a call of \(items) items")
+            return JobID(
+                study: StudyID(study), batch: Int(batch), items: first..<first + items, call: call == 0 ? nil : call - 1
+            )
         }
     }
 }
@@ -54,6 +59,7 @@ extension PBHello {
         role = hello.role == .worker ? .worker : .trainer
         name = hello.name
         processID = hello.processID
+        slots = UInt32(hello.slots)
         credit = UInt32(hello.credit)
         oracles = hello.oracles.map(PBOracleReference.init)
         numerics = hello.numerics
@@ -69,12 +75,14 @@ extension PBHello {
             default: throw WireError("an unknown role")
             }
             try check(credit > 0 && credit <= mostHeld, "a credit of \(credit)")
+            try check(slots > 0 && slots <= credit, "\(slots) slots of a credit of \(credit)")
             try check(oracles.count <= 4096, "\(oracles.count) oracles")
             var known: [OracleReference] = []
             for oracle in oracles { known.append(try oracle.value) }
             return .init(
                 incarnation: Incarnation(incarnation), role: role, name: try text(name, upTo: 256, "a worker's name"),
-                processID: processID, credit: Int(credit), oracles: known, numerics: try text(numerics, "numerics"),
+                processID: processID, slots: Int(slots), credit: Int(credit), oracles: known,
+                numerics: try text(numerics, "numerics"),
                 held: try attempts(held))
         }
     }
@@ -187,6 +195,12 @@ extension PBToCoordinator {
                 $0.after = UInt64(watch.after)
             }
         case .cancelStudy(let study): cancelStudy = .with { $0.study = study.value }
+        case .pauseStudy(let study, let isPaused):
+            pauseStudy = .with {
+                $0.study = study.value
+                $0.isPaused = isPaused
+            }
+        case .listStudies: listStudies = .init()
         }
     }
 
@@ -216,6 +230,8 @@ extension PBToCoordinator {
                         study: StudyID(watch.study), term: watch.term,
                         after: try count(watch.after, upTo: 1 << 48, "after")))
             case .cancelStudy(let cancel): return .cancelStudy(StudyID(cancel.study))
+            case .pauseStudy(let pause): return .pauseStudy(StudyID(pause.study), pause.isPaused)
+            case .listStudies: return .listStudies
             case nil: throw WireError("a message of no known kind")
             }
         }
@@ -265,6 +281,7 @@ extension PBFromCoordinator {
                 $0.term = list.term
                 $0.events = list.events.map(PBStudyEvent.init)
             }
+        case .studies(let list): studies = .with { $0.studies = list.map(PBStudyList.Study.init) }
         }
     }
 
@@ -299,6 +316,10 @@ extension PBFromCoordinator {
                 var events: [StudyEvent] = []
                 for event in list.events { events.append(try event.value) }
                 return .events(.init(study: StudyID(list.study), term: list.term, events: events))
+            case .studies(let list):
+                var summaries: [StudySummary] = []
+                for study in list.studies { summaries.append(try study.value) }
+                return .studies(summaries)
             case nil: throw WireError("a message of no known kind")
             }
         }

@@ -16,7 +16,8 @@ struct Cairn: ParsableCommand {
             """,
         version: cairnVersion,
         subcommands: [
-            RunCommand.self, OracleCommand.self, CheckCommand.self, CoordinatorCommand.self, WorkerCommand.self,
+            RunCommand.self, StudiesCommand.self, OracleCommand.self, CheckCommand.self, CoordinatorCommand.self,
+            WorkerCommand.self,
             TrainerCommand.self, SimulateCommand.self,
         ])
 
@@ -46,6 +47,8 @@ enum Ending: Error {
     case unreachable(String)
     case incomplete
     case interrupted
+    /// The process is to be started again: nothing failed.
+    case restart
 
     var code: Int32 {
         switch self {
@@ -54,13 +57,14 @@ enum Ending: Error {
         case .unreachable: 3
         case .incomplete: 4
         case .interrupted: 130
+        case .restart: Supervisor.restartCode
         }
     }
 
     var message: String? {
         switch self {
         case .failed(let message), .badInput(let message), .unreachable(let message): message
-        case .incomplete, .interrupted: nil
+        case .incomplete, .interrupted, .restart: nil
         }
     }
 }

@@ -110,5 +110,5 @@ private func serve(
     } catch {
         throw Ending.badInput("\(name): \(error)")
     }
-    _ = service.run(exitOnEndOfInput: options.exitOnEndOfInput)
+    if service.run(exitOnEndOfInput: options.exitOnEndOfInput) == .stuck { throw Ending.restart }
 }

@@ -41,6 +41,12 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Price every label anew, also those that were paid for in an earlier study.")
     var freshLabels = false
 
+    @Option(help: "Its share of the workers against other studies of the cluster.")
+    var share = 1.0
+
+    @Option(help: "Studies of a higher priority go first.")
+    var priority = 0
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -53,6 +59,8 @@ struct RunCommand: ParsableCommand {
         if Duration(words: patience) == nil {
             throw ValidationError("--patience '\(patience)' is no duration; write a number and a unit, such as 30s.")
         }
+        if !(0.001...1_000_000).contains(share) { throw ValidationError("--share must be from 0.001 to 1000000.") }
+        if !(-1000...1000).contains(priority) { throw ValidationError("--priority must be from -1000 to 1000.") }
         if let shardSize, shardSize < 1 { throw ValidationError("--shard-size must be at least 1.") }
     }
 
@@ -99,7 +107,9 @@ struct RunCommand: ParsableCommand {
             if let supervisor {
                 for (name, process) in supervisor.processes { progress.note("\(name): process \(process)") }
             }
-            ending = try client.run(inputs.file, blobs: inputs.blobs, wantsFreshLabels: freshLabels) { event, term in
+            ending = try client.run(
+                inputs.file, blobs: inputs.blobs, wantsFreshLabels: freshLabels, share: share, priority: priority
+            ) { event, term in
                 progress.show(event)
                 unfinished.record(event.json(term: term).text(isCompact: true))
             }

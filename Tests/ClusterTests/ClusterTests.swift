@@ -15,7 +15,8 @@ import Testing
         let world = World(workers: workers, settings: settings)
         #expect(world.run(Self.study))
         #expect(world.outcome.map(Essence.init) == Self.expected)
-        #expect(world.statistics?.reassigned == 0 && world.statistics?.abandoned == 0)
+        #expect(world.statistics?.abandoned == 0)
+        #expect(!world.facts.contains { if case .attemptLost = $0 { true } else { false } })
     }
 
     @Test(arguments: 0..<25) func underFaults(_ seed: Int) {
@@ -164,7 +165,8 @@ import Testing
         .hello(
             .init(
                 incarnation: Incarnation(incarnation), role: .worker, name: "w\(incarnation)", processID: 1,
-                credit: credit, oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")],
+                slots: credit, credit: credit,
+                oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")],
                 numerics: "test", held: held))
     }
 
@@ -177,11 +179,13 @@ import Testing
     }
 
     /// A coordinator with one study whose first batch is 1000 labels.
-    private func labelling(crashLimit: Int = 3, maxWorkers: Int = 500) -> (CoordinatorBox, StudyID) {
+    private func labelling(crashLimit: Int = 3, maxWorkers: Int = 500, rowsPerJob: Int = 100) -> (
+        CoordinatorBox, StudyID
+    ) {
         var settings = Coordinator.Settings()
         settings.maxWorkers = maxWorkers
         settings.crashLimit = crashLimit
-        settings.rowsPerJob = 100
+        settings.rowsPerJob = rowsPerJob
         settings.firstShard = 100
         let coordinator = CoordinatorBox(settings: settings)
         _ = coordinator.step(.started, at: start)
@@ -241,15 +245,20 @@ import Testing
         _ = coordinator.step(
             .received(.exited(.init(incarnation: Incarnation(1), cause: "signal 11")), from: PeerID(99)), at: start)
         let again = assignments(
-            coordinator.step(.received(hello(2), from: PeerID(8)), at: start), to: PeerID(8)
+            coordinator.step(.received(hello(2, credit: 9), from: PeerID(8)), at: start), to: PeerID(8)
         ).map(\.attempt)
-        #expect(again.map(\.job) == jobs.map(\.job), "in the same order, before anything new")
-        #expect(again.map(\.number) == [2, 2])
+        // What ran may be to blame, and comes in eighths; what waited comes as it was. Nothing new goes before them.
+        #expect(jobs.map(\.job.items) == [0..<100, 100..<200])
+        #expect(again.map(\.job.items) == stride(from: 0, to: 100, by: 13).map { $0..<min(100, $0 + 13) } + [100..<200])
+        #expect(again.map(\.number) == [1, 1, 1, 1, 1, 1, 1, 1, 2])
     }
 
     @Test func silenceLosesAWorkerAndItsLateResultIsWelcome() {
         let (coordinator, _) = labelling()
         let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        // Three missed heartbeats make it suspect, and ten seconds lose it.
+        #expect(coordinator.deadline == start + .milliseconds(750))
+        #expect(coordinator.step(.tick, at: start + .milliseconds(750)).isEmpty)
         let limit = coordinator.deadline!
         #expect(limit == start + .seconds(10))
         _ = coordinator.step(.tick, at: limit)
@@ -307,7 +316,7 @@ import Testing
         let (coordinator, _) = labelling()
         let other = ToCoordinator.hello(
             .init(
-                incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, credit: 2,
+                incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, slots: 2, credit: 2,
                 oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/2")], numerics: "",
                 held: []))
         #expect(assignments(coordinator.step(.received(other, from: peer), at: start), to: peer).isEmpty)
@@ -426,7 +435,7 @@ import Testing
     }
 
     @Test func anAttemptThatIsLostTwiceCountsOnceAndItsNumberIsNotUsedAgain() {
-        let (coordinator, _) = labelling(crashLimit: 2)
+        let (coordinator, _) = labelling(crashLimit: 2, rowsPerJob: 1)
         let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
         let silent = start + .seconds(11)
         #expect(losses(coordinator.step(.tick, at: silent)) == 1)
@@ -526,7 +535,7 @@ import Testing
         let attempt = Attempt(job: JobID(study: StudyID(1), batch: 0, items: first..<first + 1), number: 1)
         let work: Work =
             blob.map { .predict(parameters: $0, inputs: [0.5]) }
-            ?? .label(OracleReference(name: "o", fingerprint: "f"), points: [1])
+            ?? .label(OracleReference(name: "o", fingerprint: "f"), points: [1], gradient: false)
         return .assign(.init(attempt: attempt, work: work))
     }
 

@@ -59,6 +59,7 @@ final class World {
     private var partial: [Digest: [UInt8]] = [:]
     private var lastArrival: [[UInt64]: Instant] = [:]
     private let client = PeerID(1_000_000)
+    private let steering = Workbench(oracles: [], threads: 1)
 
     // What happened.
     private(set) var outcome: StudyOutcome?
@@ -69,6 +70,10 @@ final class World {
     var facts: [Fact] = []
     /// Called before a worker performs; true kills it in the middle.
     var murder: ((Work, String) -> Bool)?
+    /// How long a worker of this name takes for some work; some time of its own unless set.
+    var cost: ((Work, String) -> Duration)?
+    /// Called when a worker begins; true stops its process (SIGSTOP) in the middle of the job, for good.
+    var freeze: ((Work, String) -> Bool)?
     /// Called on each result before it is sent.
     var corrupt: ((WorkResult) -> WorkResult)?
 
@@ -191,6 +196,10 @@ final class World {
                 schedule(.milliseconds(50), .revive(process.role, process.name))
                 return
             }
+            if process.role == .worker, freeze?(work, process.name) == true {
+                process.mutedUntil = now + .seconds(1_000_000)
+                return
+            }
             if process.role == .worker, dice.uniform() < faults.hang { process.mutedUntil = now + .seconds(15) }
             let outcome: ToCoordinator.Outcome
             var made: [BlobReference] = []
@@ -207,7 +216,8 @@ final class World {
             } catch {
                 outcome = .failure(error)
             }
-            let duration = Duration.milliseconds(20 + Int64(dice.below(200)))
+            let usual = Duration.milliseconds(20 + Int64(dice.below(200)))
+            let duration = process.role == .worker ? cost?(work, process.name) ?? usual : usual
             schedule(duration, .worker(peer, .finished(attempt, duration, outcome, blobs: made)))
         case .accept(let chunk):
             if Self.accept(chunk, &process.blobs, &process.partial) { step(peer, .stored(chunk.blob)) }
@@ -217,6 +227,9 @@ final class World {
             send { .toCoordinator(Codec.encode(ToCoordinator.blob(chunk)), peer) }
         case .forget(let digest): process.blobs[digest] = nil
         case .leave: processes[peer] = nil
+        case .restart:
+            processes[peer] = nil
+            schedule(.milliseconds(50), .revive(process.role, process.name))
         case .subscribe, .stop: break
         }
     }
@@ -270,6 +283,15 @@ final class World {
                 schedule(.milliseconds(1), .coordinator(.planned(id, plan, step)))
             case .lookUp(let id, let batch, _, _, _):
                 schedule(.milliseconds(1), .coordinator(.known(id, batch: batch, [])))
+            case .pursue(let id, let batch, let content, let item, let course, let answers, _):
+                let result: Result<Course, WorkFailure>
+                do throws(WorkFailure) {
+                    result = .success(
+                        try steering.pursue(content, item: item, course, answers: answers) { blobs[$0] })
+                } catch {
+                    result = .failure(error)
+                }
+                schedule(.microseconds(100), .coordinator(.pursued(id, batch: batch, item: item, result, [])))
             case .forget(let digests): for digest in digests { blobs[digest] = nil }
             case .write(_, let outcome, let statistics):
                 self.outcome = outcome

@@ -9,6 +9,7 @@ import Wire
 private enum Sample {
     static let blob = BlobReference(to: [1, 2, 3])
     static let attempt = Attempt(job: JobID(study: StudyID(.max), batch: 3, items: 5..<900), number: 7)
+    static let call = Attempt(job: JobID(study: StudyID(1), batch: 2, items: 7..<8, call: 0), number: 3)
     static let put = DownAndOutPut().descriptor
     static let domain = try! Domain(
         inputs: put.inputs.map { .init(name: $0.name, lower: $0.lower, upper: $0.upper) }, constraints: put.constraints)
@@ -46,7 +47,7 @@ private enum Sample {
             surface(.differences(step: 0.25)), parameters: blob,
             ProbeSettings(radius: 0.5, directions: 3, randomSeed: 8),
             Maximizers(dimension: 5, inputs: [0, 0, 0, 0, 1], predictions: [2], labels: [3], standardErrors: [0])),
-        .label(.init(name: "o", fingerprint: "f"), points: [1, -1e300]),
+        .label(.init(name: "o", fingerprint: "f"), points: [1, -1e300], gradient: true),
         .predict(parameters: blob, inputs: []),
     ]
 
@@ -56,6 +57,7 @@ private enum Sample {
         .gains([1, -1], oracleCalls: [3, 4]),
         .labels(Valuations(prices: [1, 2], standardErrors: [0.1, 0.2], statuses: [.ok, .notConverged])),
         .labels(Valuations(prices: [1], statuses: [.extended])),
+        .labels(Valuations(prices: [1], gradients: [2, 3], statuses: [.ok])),
         .predictions([0.5]),
     ]
 
@@ -63,7 +65,7 @@ private enum Sample {
         [
             .hello(
                 .init(
-                    incarnation: Incarnation(.max), role: .trainer, name: "näme", processID: -4, credit: 2,
+                    incarnation: Incarnation(.max), role: .trainer, name: "näme", processID: -4, slots: 1, credit: 2,
                     oracles: [.init(name: "o", fingerprint: "f")], numerics: "n", held: [attempt])),
             .heartbeat(.init(incarnation: Incarnation(1), held: [attempt, attempt])),
             .progress(.init(incarnation: Incarnation(1), attempt: attempt, epoch: report)),
@@ -76,7 +78,9 @@ private enum Sample {
                     token: 5, study: "study: x",
                     attachments: [.init(part: .model, blob: blob), .init(part: .seeds, blob: blob)])),
             .watch(.init(study: StudyID(6), term: 2, after: 12)),
-            .cancelStudy(StudyID(6)),
+            .cancelStudy(StudyID(6)), .pauseStudy(StudyID(6), true), .listStudies,
+            .heartbeat(.init(incarnation: Incarnation(1), held: [call])),
+            .submit(.init(token: 6, study: "x", attachments: [], wantsFreshLabels: true, share: 0.5, priority: -2)),
             .finished(
                 .init(
                     incarnation: Incarnation(1), attempt: attempt, duration: .milliseconds(1500),
@@ -99,7 +103,14 @@ private enum Sample {
     static let fromCoordinator: [FromCoordinator] =
         [
             .welcome(.init(term: 3, heartbeat: .seconds(2), publisher: "tcp://127.0.0.1:1")),
-            .acknowledge(attempt), .cancel(attempt), .unknownPeer, .drain,
+            .studies([]),
+            .studies(
+                StudySummary.State.allCases.map {
+                    .init(
+                        study: StudyID(3), name: "n", state: $0, phase: .search, done: 1, total: 2, share: 3,
+                        priority: -4, jobs: 5)
+                }),
+            .acknowledge(attempt), .acknowledge(call), .cancel(attempt), .unknownPeer, .drain,
             .parameters(.init(study: StudyID(1), version: 2, blob: blob, bytes: [1, 2, 3])),
             .want(.init(blob: blob, offset: 0)), .blob(.init(blob: blob, offset: 0, bytes: [])),
             .accepted(.init(token: 1, study: StudyID(2))), .rejected(.init(token: 1, problems: ["a", "b"])),
@@ -125,8 +136,8 @@ private enum Sample {
         func kinds<Message>(_ messages: [Message]) -> Int {
             Set(messages.map { "\($0)".prefix { $0 != "(" } }).count
         }
-        #expect(kinds(Sample.toCoordinator) == 11)
-        #expect(kinds(Sample.fromCoordinator) == 12)
+        #expect(kinds(Sample.toCoordinator) == 13)
+        #expect(kinds(Sample.fromCoordinator) == 13)
         #expect(kinds(Sample.works) == Work.Kind.allCases.count)
         #expect(kinds(Sample.events) == 7)
     }
@@ -256,7 +267,7 @@ private enum Sample {
         #expect(refused(ToCoordinator.want(.init(blob: Sample.blob, offset: 4))))
         #expect(refused(ToCoordinator.blob(.init(blob: Sample.blob, offset: 2, bytes: [1, 2]))))
         #expect(refused(.parameters(.init(study: StudyID(1), version: 1, blob: Sample.blob, bytes: [1]))))
-        #expect(refused(assign(.label(.init(name: "o", fingerprint: "f"), points: [.nan]))))
+        #expect(refused(assign(.label(.init(name: "o", fingerprint: "f"), points: [.nan], gradient: false))))
         #expect(refused(assign(.predict(parameters: Sample.blob, inputs: [.infinity]))))
         #expect(
             refused(
@@ -265,14 +276,15 @@ private enum Sample {
             refused(
                 .hello(
                     .init(
-                        incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, credit: 0, oracles: [],
+                        incarnation: Incarnation(1), role: .worker, name: "w", processID: 1, slots: 0, credit: 0,
+                        oracles: [],
                         numerics: "", held: []))))
         #expect(
             refused(
                 .hello(
                     .init(
                         incarnation: Incarnation(1), role: .worker, name: String(repeating: "x", count: 300),
-                        processID: 1, credit: 1, oracles: [], numerics: "", held: []))))
+                        processID: 1, slots: 1, credit: 1, oracles: [], numerics: "", held: []))))
         #expect(refused(.welcome(.init(term: 1, heartbeat: .zero, publisher: ""))))
         let path = StudyEvent.What.ended(.done(files: [.init(name: "../x", blob: Sample.blob)], incomplete: false))
         #expect(refused(.events(.init(study: StudyID(1), term: 1, events: [.init(number: 1, at: .zero, what: path)]))))

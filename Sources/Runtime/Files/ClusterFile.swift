@@ -23,7 +23,7 @@ package struct ClusterFile: Sendable, Hashable {
     package var publish = "tcp://127.0.0.1:*"
     /// Threads of the trainer.
     package var trainerThreads: Int
-    package var heartbeat: Duration = .seconds(2)
+    package var heartbeat: Duration = .milliseconds(250)
     package var lost: Duration = .seconds(10)
     package var crashLimit = 3
     package var drainGrace: Duration = .seconds(30)

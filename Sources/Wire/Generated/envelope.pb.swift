@@ -127,6 +127,22 @@ nonisolated struct PBToCoordinator: Sendable {
     set {message = .cancelStudy(newValue)}
   }
 
+  var pauseStudy: PBPauseStudy {
+    get {
+      if case .pauseStudy(let v)? = message {return v}
+      return PBPauseStudy()
+    }
+    set {message = .pauseStudy(newValue)}
+  }
+
+  var listStudies: PBListStudies {
+    get {
+      if case .listStudies(let v)? = message {return v}
+      return PBListStudies()
+    }
+    set {message = .listStudies(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -141,6 +157,8 @@ nonisolated struct PBToCoordinator: Sendable {
     case submit(PBSubmission)
     case watch(PBWatch)
     case cancelStudy(PBCancelStudy)
+    case pauseStudy(PBPauseStudy)
+    case listStudies(PBListStudies)
 
   }
 
@@ -250,6 +268,14 @@ nonisolated struct PBFromCoordinator: Sendable {
     set {message = .events(newValue)}
   }
 
+  var studies: PBStudyList {
+    get {
+      if case .studies(let v)? = message {return v}
+      return PBStudyList()
+    }
+    set {message = .studies(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Message: Equatable, Sendable {
@@ -265,6 +291,7 @@ nonisolated struct PBFromCoordinator: Sendable {
     case accepted(PBAccepted)
     case rejected(PBRejected)
     case events(PBStudyEvents)
+    case studies(PBStudyList)
 
   }
 
@@ -296,7 +323,7 @@ nonisolated extension PBNothing: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBToCoordinator: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ToCoordinator"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}heartbeat\0\u{1}finished\0\u{1}progress\0\u{1}goodbye\0\u{1}exited\0\u{1}want\0\u{1}blob\0\u{1}submit\0\u{1}watch\0\u{3}cancel_study\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}heartbeat\0\u{1}finished\0\u{1}progress\0\u{1}goodbye\0\u{1}exited\0\u{1}want\0\u{1}blob\0\u{1}submit\0\u{1}watch\0\u{3}cancel_study\0\u{3}pause_study\0\u{3}list_studies\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -447,6 +474,32 @@ nonisolated extension PBToCoordinator: SwiftProtobuf.Message, SwiftProtobuf._Mes
           self.message = .cancelStudy(v)
         }
       }()
+      case 12: try {
+        var v: PBPauseStudy?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .pauseStudy(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .pauseStudy(v)
+        }
+      }()
+      case 13: try {
+        var v: PBListStudies?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .listStudies(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .listStudies(v)
+        }
+      }()
       default: break
       }
     }
@@ -502,6 +555,14 @@ nonisolated extension PBToCoordinator: SwiftProtobuf.Message, SwiftProtobuf._Mes
       guard case .cancelStudy(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
     }()
+    case .pauseStudy?: try {
+      guard case .pauseStudy(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
+    case .listStudies?: try {
+      guard case .listStudies(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -516,7 +577,7 @@ nonisolated extension PBToCoordinator: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".FromCoordinator"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}assign\0\u{1}acknowledge\0\u{1}cancel\0\u{3}unknown_peer\0\u{1}drain\0\u{1}parameters\0\u{1}want\0\u{1}blob\0\u{1}accepted\0\u{1}rejected\0\u{1}events\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}assign\0\u{1}acknowledge\0\u{1}cancel\0\u{3}unknown_peer\0\u{1}drain\0\u{1}parameters\0\u{1}want\0\u{1}blob\0\u{1}accepted\0\u{1}rejected\0\u{1}events\0\u{1}studies\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -680,6 +741,19 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
           self.message = .events(v)
         }
       }()
+      case 13: try {
+        var v: PBStudyList?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .studies(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .studies(v)
+        }
+      }()
       default: break
       }
     }
@@ -738,6 +812,10 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
     case .events?: try {
       guard case .events(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
+    case .studies?: try {
+      guard case .studies(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
     }()
     case nil: break
     }

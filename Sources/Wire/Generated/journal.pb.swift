@@ -85,6 +85,14 @@ nonisolated struct PBFact: Sendable {
     set {kind = .paid(newValue)}
   }
 
+  var paused: PBFact.StudyPaused {
+    get {
+      if case .paused(let v)? = kind {return v}
+      return PBFact.StudyPaused()
+    }
+    set {kind = .paused(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -95,6 +103,7 @@ nonisolated struct PBFact: Sendable {
     case abandoned(PBFact.JobAbandoned)
     case ended(PBFact.StudyEnded)
     case paid(PBFact.LabelsPaid)
+    case paused(PBFact.StudyPaused)
 
   }
 
@@ -229,6 +238,20 @@ nonisolated struct PBFact: Sendable {
     fileprivate var _job: PBJob? = nil
   }
 
+  nonisolated struct StudyPaused: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var study: UInt64 = 0
+
+    var isPaused: Bool = false
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+  }
+
   nonisolated struct StudyEnded: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -262,7 +285,7 @@ fileprivate nonisolated let _protobuf_package = "cairn"
 
 nonisolated extension PBFact: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Fact"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}term_began\0\u{1}accepted\0\u{1}completed\0\u{1}lost\0\u{1}abandoned\0\u{1}ended\0\u{1}paid\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}term_began\0\u{1}accepted\0\u{1}completed\0\u{1}lost\0\u{1}abandoned\0\u{1}ended\0\u{1}paid\0\u{1}paused\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -356,6 +379,19 @@ nonisolated extension PBFact: SwiftProtobuf.Message, SwiftProtobuf._MessageImple
           self.kind = .paid(v)
         }
       }()
+      case 8: try {
+        var v: PBFact.StudyPaused?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .paused(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .paused(v)
+        }
+      }()
       default: break
       }
     }
@@ -394,6 +430,10 @@ nonisolated extension PBFact: SwiftProtobuf.Message, SwiftProtobuf._MessageImple
     case .paid?: try {
       guard case .paid(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .paused?: try {
+      guard case .paused(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     }()
     case nil: break
     }
@@ -597,6 +637,41 @@ nonisolated extension PBFact.JobAbandoned: SwiftProtobuf.Message, SwiftProtobuf.
   static func ==(lhs: PBFact.JobAbandoned, rhs: PBFact.JobAbandoned) -> Bool {
     if lhs._job != rhs._job {return false}
     if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PBFact.StudyPaused: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = PBFact.protoMessageName + ".StudyPaused"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{3}is_paused\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.study) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.isPaused) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.study != 0 {
+      try visitor.visitSingularFixed64Field(value: self.study, fieldNumber: 1)
+    }
+    if self.isPaused != false {
+      try visitor.visitSingularBoolField(value: self.isPaused, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: PBFact.StudyPaused, rhs: PBFact.StudyPaused) -> Bool {
+    if lhs.study != rhs.study {return false}
+    if lhs.isPaused != rhs.isPaused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -533,6 +533,8 @@ nonisolated struct PBWork: Sendable {
     /// Rows in raw units.
     var points: [Double] = []
 
+    var gradient: Bool = false
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -717,6 +719,9 @@ nonisolated struct PBWorkResult: Sendable {
 
     /// One byte per price: 0 ok, 1 extended, 2 not converged, 3 invalid, 4 not finite.
     var statuses: Data = Data()
+
+    /// Rows of derivatives by the raw inputs; empty unless asked for.
+    var gradients: [Double] = []
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1521,7 +1526,7 @@ nonisolated extension PBWork.Probe: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension PBWork.Label: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = PBWork.protoMessageName + ".Label"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}oracle\0\u{1}points\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}oracle\0\u{1}points\0\u{1}gradient\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1531,6 +1536,7 @@ nonisolated extension PBWork.Label: SwiftProtobuf.Message, SwiftProtobuf._Messag
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._oracle) }()
       case 2: try { try decoder.decodeRepeatedDoubleField(value: &self.points) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.gradient) }()
       default: break
       }
     }
@@ -1547,12 +1553,16 @@ nonisolated extension PBWork.Label: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if !self.points.isEmpty {
       try visitor.visitPackedDoubleField(value: self.points, fieldNumber: 2)
     }
+    if self.gradient != false {
+      try visitor.visitSingularBoolField(value: self.gradient, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBWork.Label, rhs: PBWork.Label) -> Bool {
     if lhs._oracle != rhs._oracle {return false}
     if lhs.points != rhs.points {return false}
+    if lhs.gradient != rhs.gradient {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1875,7 +1885,7 @@ nonisolated extension PBWorkResult.Gains: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension PBWorkResult.Labels: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = PBWorkResult.protoMessageName + ".Labels"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prices\0\u{3}standard_errors\0\u{1}statuses\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prices\0\u{3}standard_errors\0\u{1}statuses\0\u{1}gradients\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1886,6 +1896,7 @@ nonisolated extension PBWorkResult.Labels: SwiftProtobuf.Message, SwiftProtobuf.
       case 1: try { try decoder.decodeRepeatedDoubleField(value: &self.prices) }()
       case 2: try { try decoder.decodeRepeatedDoubleField(value: &self.standardErrors) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.statuses) }()
+      case 4: try { try decoder.decodeRepeatedDoubleField(value: &self.gradients) }()
       default: break
       }
     }
@@ -1901,6 +1912,9 @@ nonisolated extension PBWorkResult.Labels: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.statuses.isEmpty {
       try visitor.visitSingularBytesField(value: self.statuses, fieldNumber: 3)
     }
+    if !self.gradients.isEmpty {
+      try visitor.visitPackedDoubleField(value: self.gradients, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1908,6 +1922,7 @@ nonisolated extension PBWorkResult.Labels: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.prices != rhs.prices {return false}
     if lhs.standardErrors != rhs.standardErrors {return false}
     if lhs.statuses != rhs.statuses {return false}
+    if lhs.gradients != rhs.gradients {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

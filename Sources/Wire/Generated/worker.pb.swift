@@ -65,7 +65,7 @@ nonisolated enum PBRole: SwiftProtobuf.Enum, Swift.CaseIterable {
 
 }
 
-/// A job: items first ..< first + count of a batch of a study.
+/// A job: items first ..< first + count of a batch of a study, or one oracle call of the one item.
 nonisolated struct PBJob: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -78,6 +78,9 @@ nonisolated struct PBJob: Sendable {
   var first: UInt64 = 0
 
   var count: UInt64 = 0
+
+  /// The number of the call from 1; 0 for all that the items take.
+  var call: UInt64 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -131,6 +134,9 @@ nonisolated struct PBHello: Sendable {
 
   /// Attempts that it holds: running, waiting, or finished and not acknowledged.
   var held: [PBAttempt] = []
+
+  /// Jobs that run at a time.
+  var slots: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -410,7 +416,7 @@ nonisolated extension PBRole: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension PBJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Job"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}batch\0\u{1}first\0\u{1}count\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}batch\0\u{1}first\0\u{1}count\0\u{1}call\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -422,6 +428,7 @@ nonisolated extension PBJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplem
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.batch) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.first) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.call) }()
       default: break
       }
     }
@@ -440,6 +447,9 @@ nonisolated extension PBJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplem
     if self.count != 0 {
       try visitor.visitSingularUInt64Field(value: self.count, fieldNumber: 4)
     }
+    if self.call != 0 {
+      try visitor.visitSingularUInt64Field(value: self.call, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -448,6 +458,7 @@ nonisolated extension PBJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplem
     if lhs.batch != rhs.batch {return false}
     if lhs.first != rhs.first {return false}
     if lhs.count != rhs.count {return false}
+    if lhs.call != rhs.call {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -494,7 +505,7 @@ nonisolated extension PBAttempt: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -510,6 +521,7 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.oracles) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.numerics) }()
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.held) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.slots) }()
       default: break
       }
     }
@@ -540,6 +552,9 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if !self.held.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.held, fieldNumber: 8)
     }
+    if self.slots != 0 {
+      try visitor.visitSingularUInt32Field(value: self.slots, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -552,6 +567,7 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if lhs.oracles != rhs.oracles {return false}
     if lhs.numerics != rhs.numerics {return false}
     if lhs.held != rhs.held {return false}
+    if lhs.slots != rhs.slots {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

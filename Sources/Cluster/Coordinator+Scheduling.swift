@@ -1,0 +1,228 @@
+// Who works on what, and in which order. Docs/Scheduling.md explains the rules.
+//
+// None of it can change a result: a job's result is a pure function of its name, and which items share a job, who runs
+// it, and how often, is nobody's business but the clock's.
+
+internal import Regression
+
+extension Coordinator {
+    // MARK: What things cost
+
+    /// Learns from a job how long its like takes.
+    mutating func learn(_ finished: ToCoordinator.Finished, _ result: WorkResult, _ lease: Roster.Lease?, _ k: Int) {
+        guard let batch = runs[k].batch else { return }
+        let seconds = finished.duration.seconds
+        let items = finished.attempt.job.items.count
+        let pace = roster[finished.incarnation]?.pace ?? 1
+        let calls = result.oracleCalls
+        if let oracle = batch.oracle, calls > 0 {
+            callSeconds[oracle, default: .init()].note(seconds / Double(calls) / pace)
+        }
+        if let lease {
+            roster.note(seconds, expected: lease.expected, of: finished.incarnation)
+            runs[k].pass += (seconds - lease.charge) / runs[k].submission.share
+        }
+        guard finished.attempt.job.call == nil else { return }
+        runs[k].itemSeconds[batch.kind, default: .init()].note(seconds / Double(items) / pace)
+        // Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside
+        // its items is not known, so sizes are compared with time, not divided by it.
+        let size = runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)
+        let share = settings.secondsPerJob / max(seconds / pace, 1e-9)
+        if share > 2, items >= size {
+            runs[k].shardSizes[batch.kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
+        } else if share < 0.5 {
+            runs[k].shardSizes[batch.kind] = max(1, min(size, Int(Double(items) * share)))
+        }
+    }
+
+    /// The first shards are small: nobody knows yet what an item costs, unless its oracle was called before.
+    private func firstShard(_ k: Int, _ batch: Batch) -> Int {
+        guard let oracle = batch.oracle, let call = callSeconds[oracle]?.value else { return settings.firstShard }
+        let seconds = call * Double(batch.callsPerItem)
+        return max(1, min(settings.firstShard, Int(min(settings.secondsPerJob / max(seconds, 1e-9), 1e6))))
+    }
+
+    /// Items of the next job of a worker: cut to last `secondsPerJob` there, and smaller towards the end, so that all
+    /// workers finish together.
+    private func shardSize(_ k: Int, _ batch: Batch, _ member: Roster.Member) -> Int {
+        let most =
+            switch batch.kind {
+            case .train: 1
+            case .ascend, .probe: settings.shardSize
+            case .label, .predict: settings.rowsPerJob
+            }
+        let affordable = Double(runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)) / max(1, member.pace)
+        let workers = max(1, roster.count(batch.kind.role))
+        let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
+        return max(1, min(most, share, Int(affordable)))
+    }
+
+    /// Seconds that a job should take on the average worker; infinite if nobody knows.
+    private func seconds(_ job: JobID, _ k: Int) -> Double {
+        guard let batch = runs[k].batch else { return .infinity }
+        if job.call != nil { return batch.oracle.flatMap { callSeconds[$0]?.value } ?? .infinity }
+        return runs[k].itemSeconds[batch.kind].map { $0.value * Double(job.items.count) } ?? .infinity
+    }
+
+    // MARK: Assignments
+
+    /// Leases waiting work to idle workers: of the studies of the highest priority, that goes next which had least of
+    /// its share.
+    mutating func dispatch(_ effects: inout [Effect], _ now: Instant) {
+        var stuck: Set<Int> = []
+        while let k = runs.indices.filter({ runs[$0].hasWork && !stuck.contains($0) }).min(by: { goesBefore($0, $1) }) {
+            if !serve(k, &effects, now) { stuck.insert(k) }
+        }
+    }
+
+    private func goesBefore(_ a: Int, _ b: Int) -> Bool {
+        let (first, second) = (runs[a].submission.priority, runs[b].submission.priority)
+        if first != second { return first > second }
+        return (max(virtualTime, runs[a].pass), a) < (max(virtualTime, runs[b].pass), b)
+    }
+
+    /// Does one thing for a study.
+    ///
+    /// - Returns: false if nothing can be done for it now.
+    private mutating func serve(_ k: Int, _ effects: inout [Effect], _ now: Instant) -> Bool {
+        guard let batch = runs[k].batch else { return false }
+        let (role, oracle) = (batch.kind.role, batch.oracle?.base)
+        func isAble(_ member: Roster.Member) -> Bool { oracle.map { member.hello.oracles.contains($0) } ?? true }
+
+        // What a silent worker holds.
+        while let job = runs[k].urgent.first {
+            let holders = roster.holders(of: job)
+            guard isOpen(job, k), !holders.isEmpty, holders.allSatisfy({ roster[$0]?.isSuspect == true }) else {
+                _ = runs[k].urgent.popFirst()
+                continue
+            }
+            guard let worker = roster.idle(role, inSlot: true, where: isAble) else { return false }
+            _ = runs[k].urgent.popFirst()
+            lease(job, k, worker, isCopy: true, &effects, now)
+            return true
+        }
+        while let job = runs[k].calls.first {
+            // A late result may have answered it in the meantime, or its holder come back.
+            guard isOpen(job, k), !roster.isHeld(job) else {
+                _ = runs[k].calls.popFirst()
+                continue
+            }
+            guard let worker = roster.idle(role, where: isAble) else { return false }
+            _ = runs[k].calls.popFirst()
+            lease(job, k, worker, isCopy: false, &effects, now)
+            return true
+        }
+        if !runs[k].queue.isEmpty {
+            runs[k].isSteered = steers(k)
+            switch runs[k].isSteered {
+            case false?:
+                guard let worker = roster.idle(role, where: isAble),
+                    let items = runs[k].queue.take(shardSize(k, batch, roster[worker]!))
+                else { return false }
+                let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
+                guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { return true }
+                lease(job, k, worker, isCopy: false, &effects, now)
+                return true
+            case true?:
+                // One more item sets out when a worker would be idle without it.
+                guard runs[k].pursued < roster.count(role), roster.idle(role, inSlot: true, where: isAble) != nil,
+                    let item = runs[k].queue.takeOne()
+                else { return false }
+                if runs[k].courses[item]?.isUnderWay != true, runs[k].results?.isOpen(item..<item + 1) == true {
+                    pursue(k, item, &effects)
+                }
+                return true
+            case nil:
+                guard !runs[k].courses.values.contains(where: \.isUnderWay), roster.idle(role, where: isAble) != nil,
+                    let item = runs[k].queue.takeOne()
+                else { return false }
+                if runs[k].courses[item]?.isUnderWay != true, runs[k].results?.isOpen(item..<item + 1) == true {
+                    pursue(k, item, &effects)
+                }
+                return true
+            }
+        }
+        // A second attempt at what takes long, as long as such attempts are few or come first.
+        let statistics = runs[k].statistics
+        while let job = runs[k].stragglers.first {
+            let holders = roster.holders(of: job)
+            guard isOpen(job, k), holders.count == 1 else {
+                _ = runs[k].stragglers.popFirst()
+                continue
+            }
+            guard statistics.copies < 2 + statistics.attempts / 20 + 2 * statistics.copiesWon,
+                let worker = roster.idle(
+                    role, inSlot: true, where: { isAble($0) && !holders.contains($0.hello.incarnation) })
+            else { return false }
+            _ = runs[k].stragglers.popFirst()
+            runs[k].statistics.copies += 1
+            lease(job, k, worker, isCopy: true, &effects, now)
+            return true
+        }
+        return false
+    }
+
+    private mutating func lease(
+        _ job: JobID, _ k: Int, _ worker: Incarnation, isCopy: Bool, _ effects: inout [Effect], _ now: Instant
+    ) {
+        guard let batch = runs[k].batch, let member = roster[worker] else { return }
+        let work: Work
+        if let call = job.call {
+            guard let course = runs[k].courses[job.items.lowerBound]?.course, let oracle = batch.oracle else { return }
+            work = .label(oracle, points: course.question(call), gradient: course.asksForGradient)
+        } else {
+            work = batch.work(job.items)
+        }
+        let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
+        runs[k].tries[job, default: .init()].number = attempt.number
+        let expected = seconds(job, k) * member.pace
+        let charge = expected.isFinite ? expected : 0.1
+        roster.lease(
+            Roster.Lease(attempt: attempt, since: now, expected: expected, isCopy: isCopy, charge: charge), to: worker)
+        virtualTime = max(virtualTime, runs[k].pass)
+        runs[k].pass = virtualTime + charge / runs[k].submission.share
+        runs[k].statistics.attempts += 1
+        // Where a job takes no time, a silent worker is found by its silence.
+        if expected.isFinite, expected > 0.02 {
+            let patience = Duration.nanoseconds(Int64(min(1.5 * expected + 0.1, 1e6) * 1e9))
+            overdue.insert(Overdue(due: now + patience, attempt: attempt, holder: worker))
+        }
+        effects.append(.send(.assign(.init(attempt: attempt, work: work)), to: member.peer))
+    }
+
+    // MARK: Second attempts
+
+    /// Leases that have lasted too long.
+    mutating func noteOverdue(_ now: Instant) {
+        while let first = overdue.first, first.due <= now {
+            _ = overdue.popFirst()
+            let job = first.attempt.job
+            guard let k = index(job.study), runs[k].batchNumber == job.batch,
+                roster[first.holder]?.held.contains(where: { $0.attempt == first.attempt }) == true
+            else { continue }
+            runs[k].stragglers.append(job)
+        }
+    }
+
+    /// What a member holds that has fallen silent may be given to others.
+    mutating func suspect(_ incarnation: Incarnation) {
+        for lease in roster[incarnation]?.held ?? [] {
+            let job = lease.attempt.job
+            // What was lost before may have killed its holder: it waits for the verdict.
+            guard let k = index(job.study), runs[k].batchNumber == job.batch,
+                runs[k].tries[job]?.losses.isEmpty ?? true
+            else { continue }
+            runs[k].urgent.append(job)
+        }
+    }
+
+    /// The first result counts: whoever else works on the job may stop.
+    mutating func cancelOthers(_ job: JobID, _ lease: Roster.Lease?, _ k: Int, _ effects: inout [Effect]) {
+        let others = roster.holders(of: job)
+        if lease?.isCopy == true, !others.isEmpty { runs[k].statistics.copiesWon += 1 }
+        for other in others {
+            guard let lease = roster.release(job, of: other), let member = roster[other] else { continue }
+            effects.append(.send(.cancel(lease.attempt), to: member.peer))
+        }
+    }
+}

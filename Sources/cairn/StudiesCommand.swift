@@ -1,0 +1,92 @@
+import ArgumentParser
+import Cluster
+import Runtime
+
+/// The studies of a running cluster: a list of them, and what can be said to them.
+struct StudiesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "studies", abstract: "List, cancel, pause and resume the studies of a running cluster.",
+        subcommands: [List.self, Cancel.self, Pause.self, Resume.self], defaultSubcommand: List.self)
+
+    struct Connection: ParsableArguments {
+        @Option(help: "The coordinator's address, such as tcp://127.0.0.1:5555.")
+        var connect: String
+
+        @OptionGroup var common: CommonOptions
+
+        /// Tells the coordinator something and prints its studies.
+        func tell(_ message: ToCoordinator) throws {
+            let studies: [StudySummary]?
+            do {
+                studies = try StudyClient.studies(
+                    address: connect, telling: message, longestFrame: ClusterFile().maxFrame)
+            } catch {
+                throw Ending.badInput("--connect \(connect): \(error)")
+            }
+            guard let studies else { throw Ending.unreachable("\(connect) does not answer") }
+            if common.json {
+                print(JSON.array(studies.map(\.json)).text())
+                return
+            }
+            for study in studies {
+                let progress = study.total > 0 ? ", \(study.phase.rawValue) \(study.done)/\(study.total)" : ""
+                print(
+                    "\(study.study)  \(study.name): \(study.state.rawValue)\(progress); \(study.jobs) jobs, "
+                        + "share \(study.share), priority \(study.priority)")
+            }
+            if studies.isEmpty { print("no studies") }
+        }
+    }
+
+    struct StudyArgument: ParsableArguments {
+        @Argument(help: "The study, as `cairn studies` names it.")
+        var study: String
+
+        func name() throws -> StudyID {
+            guard study.count == 16, let value = UInt64(study, radix: 16) else {
+                throw Ending.badInput(
+                    "'\(study)' is no study; `cairn studies` lists them, sixteen hexadecimal digits each")
+            }
+            return StudyID(value)
+        }
+    }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the studies, the oldest first.")
+        @OptionGroup var connection: Connection
+        func run() throws { try connection.tell(.listStudies) }
+    }
+
+    struct Cancel: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End a study; nothing more of it is computed, and its result is lost.")
+        @OptionGroup var study: StudyArgument
+        @OptionGroup var connection: Connection
+        func run() throws { try connection.tell(.cancelStudy(study.name())) }
+    }
+
+    struct Pause: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Begin nothing more of a study until it is resumed; what runs goes on to its end.")
+        @OptionGroup var study: StudyArgument
+        @OptionGroup var connection: Connection
+        func run() throws { try connection.tell(.pauseStudy(study.name(), true)) }
+    }
+
+    struct Resume: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Go on with a paused study.")
+        @OptionGroup var study: StudyArgument
+        @OptionGroup var connection: Connection
+        func run() throws { try connection.tell(.pauseStudy(study.name(), false)) }
+    }
+}
+
+extension StudySummary {
+    fileprivate var json: JSON {
+        .object([
+            ("study", .text("\(study)")), ("name", .text(name)), ("state", .text(state.rawValue)),
+            ("phase", .text(phase.rawValue)), ("done", .integer(done)), ("total", .integer(total)),
+            ("share", .number(share)), ("priority", .integer(priority)), ("jobs", .integer(jobs)),
+        ])
+    }
+}
