@@ -85,6 +85,8 @@ extension Coordinator {
             runs[k].results = BatchResults(for: batch, dimension: batch.dimension)
             runs[k].batchSince = now
             if batch.kind == .ascend, runs[k].searchSince == nil { runs[k].searchSince = now }
+            let limit = plan?.study.search.wallClock
+            runs[k].searchEnd = batch.kind == .ascend ? limit.map { (runs[k].searchSince ?? now) + $0 } : nil
             runs[k].clearBatch()
             for fact in runs[k].recorded.removeValue(forKey: runs[k].batchNumber) ?? [] { apply(fact, at: now) }
             if case .label(let oracle, let points) = batch.content, !runs[k].submission.wantsFreshLabels {
@@ -197,6 +199,7 @@ extension Coordinator {
         runs[k].plan = nil
         runs[k].batch = nil
         runs[k].results = nil
+        runs[k].searchEnd = nil
         effects.append(.advance(id, plan, results))
     }
 
@@ -213,7 +216,7 @@ extension Coordinator {
     mutating func end(
         _ study: StudyID, _ ending: StudyEvent.Ending, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard run(study)?.ending == nil, index(study) != nil else { return }
+        guard let k = index(study), runs[k].ending == nil else { return }
         decide([.studyEnded(study, ending)], &effects, now)
         cancelLeases(of: study, &effects)
         if let k = index(study) {

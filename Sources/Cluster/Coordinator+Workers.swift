@@ -190,7 +190,7 @@ extension Coordinator {
         }
         let job = finished.attempt.job
         // The plan is being made again and has not come there yet: the worker will send it again.
-        if let run = run(job.study), run.ending == nil, job.batch > run.batchNumber { return }
+        if let k = index(job.study), runs[k].ending == nil, job.batch > runs[k].batchNumber { return }
         guard let k = index(job.study), job.batch == runs[k].batchNumber, isOpen(job, k)
         else {
             // Done already, or not wanted any more.

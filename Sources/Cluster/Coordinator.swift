@@ -163,8 +163,9 @@ package struct Coordinator: Sendable {
     /// When `step(.tick)` is due at the latest.
     package var deadline: Instant? {
         var due = roster.nextSilence(suspect: suspicion, lost: settings.lost)
-        for time in runs.lazy.map(\.searchEnd) + [overdue.first?.due] {
-            if let time { due = min(due ?? time, time) }
+        if let time = overdue.first?.due { due = min(due ?? time, time) }
+        for k in runs.indices {
+            if let time = runs[k].searchEnd { due = min(due ?? time, time) }
         }
         return due
     }
@@ -261,6 +262,7 @@ package struct Coordinator: Sendable {
                 run.ending = ending
                 run.plan = nil
                 run.batch = nil
+                run.searchEnd = nil
                 run.results = nil
                 run.clearBatch()
                 run.awaited = [:]
@@ -293,9 +295,12 @@ package struct Coordinator: Sendable {
         }
     }
 
-    func index(_ study: StudyID) -> Int? { runs.lastIndex { $0.id == study } }
-
-    func run(_ study: StudyID) -> StudyRun? { index(study).map { runs[$0] } }
+    /// By position: a run is large, and copying one costs more than most messages do.
+    func index(_ study: StudyID) -> Int? {
+        var k = runs.count - 1
+        while k >= 0, runs[k].id != study { k -= 1 }
+        return k < 0 ? nil : k
+    }
 
     mutating func withRun(_ study: StudyID, _ body: (inout StudyRun) -> Void) {
         if let k = index(study) { body(&runs[k]) }

@@ -75,6 +75,8 @@ struct StudyRun: Sendable {
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?
+    /// When the search's time is over, while it runs and has a limit.
+    var searchEnd: Instant?
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
     /// Facts of batches that are not planned yet: those of an earlier life, while the plan is made again.
@@ -152,12 +154,6 @@ struct StudyRun: Sendable {
         calls = Queue()
         urgent = Queue()
         stragglers = Queue()
-    }
-
-    /// When the search's time is over, while it runs and has a limit.
-    var searchEnd: Instant? {
-        guard batch?.kind == .ascend, let limit = plan?.study.search.wallClock else { return nil }
-        return (searchSince ?? batchSince) + limit
     }
 
     mutating func record(_ what: StudyEvent.What, now: Instant) -> StudyEvent {

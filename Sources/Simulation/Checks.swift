@@ -187,7 +187,7 @@ struct Checks {
         // A liar may have promised more in its name.
         let credit = schedule.slots + schedule.prefetch + (schedule.faults.forge > 0 ? 100 : 0)
         // Beyond its credit it holds what the coordinator has given up on, for a while.
-        if held.count > 4 * credit + 8 {
+        if held.count > 8 * credit + 16 {
             diverge(.bounds, "\(process.name) holds \(held.count) attempts", held.last?.job)
         }
     }

@@ -5,11 +5,36 @@ import Testing
 @Suite(.serialized) struct RecoveryTests {
     private static let quick = Cairn.root.appending(path: "Studies/quick.yaml").path
 
+    /// An oracle of about 40 ms a price, and a search of some hundred calls.
+    private static let costly = """
+        study: costly
+        oracle: asian
+        contract: {optionType: call, fixings: 1000, spot: 100, dividendYield: 0}
+        labelScale: 1
+        domain: {strike: [80, 120], maturityYears: [0.25, 2], volatility: [0.1, 0.5], rate: [0.0, 0.08]}
+        data: {base: 60, test: 10}
+        surrogate: {layers: [16, 16]}
+        training: {batch: 16, epochs: 30}
+        search:
+          seeds: {random: 3}
+          stages: [{steps: 6, stepSize: 0.05, decayEvery: 2}]
+          gradient: differences
+        mitigation: {action: none}
+        """
+
     /// Files that depend on nothing but the study.
     private static let files = [
         "maximizers.csv", "flagged.csv", "training.csv", "study.yaml", "surrogate.safetensors",
         "surrogate-mitigated.safetensors",
     ]
+
+    /// What an undisturbed run of the costly study gives.
+    private static let costlyUndisturbed: [String: Data] = try! Cairn.inFolder { folder in
+        try Data(costly.utf8).write(to: folder.appending(path: "costly.yaml"))
+        let result = try Cairn.run(["run", "costly.yaml", "--out", "r"], in: folder)
+        precondition(result.code == 0, result.err)
+        return contents(folder.appending(path: "r"))
+    }
 
     private static func contents(_ folder: URL) -> [String: Data] {
         Dictionary(
@@ -36,9 +61,9 @@ import Testing
         }
     }
 
-    private func expectSame(_ folder: URL, _ what: String) {
+    private func expectSame(_ folder: URL, _ what: String, as undisturbed: [String: Data] = Self.undisturbed) {
         let contents = Self.contents(folder)
-        for file in Self.files { #expect(contents[file] == Self.undisturbed[file], "\(what): \(file)") }
+        for file in Self.files { #expect(contents[file] == undisturbed[file], "\(what): \(file)") }
         let state = folder.appending(path: "state").path
         #expect(!FileManager.default.fileExists(atPath: state), "\(what): what the run left is gone")
     }
@@ -105,20 +130,23 @@ import Testing
     }
 
     /// A random process is killed, or stopped for a while, or all are killed at once and the run is resumed; at a random
-    /// time. `CAIRN_CHAOS_RUNS` says how often.
+    /// time, of a quick study and of one whose oracle is costly. `CAIRN_CHAOS_RUNS` says how often.
     @Test func chaosChangesNothing() throws {
-        let runs = Int(ProcessInfo.processInfo.environment["CAIRN_CHAOS_RUNS"] ?? "") ?? 3
+        let runs = Int(ProcessInfo.processInfo.environment["CAIRN_CHAOS_RUNS"] ?? "") ?? 4
         var random = SystemRandomNumberGenerator()
         for run in 0..<runs {
             try Cairn.inFolder { folder in
-                let delay = UInt32.random(in: 100_000..<2_000_000, using: &random)
-                let fault = run % 4
-                let running = try Cairn.start(["run", Self.quick, "--out", "r"], in: folder)
+                let isCostly = run % 2 == 1
+                let delay = UInt32.random(in: 100_000..<(isCostly ? 6_000_000 : 2_000_000), using: &random)
+                let fault = run / 2 % 4
+                try Data(Self.costly.utf8).write(to: folder.appending(path: "costly.yaml"))
+                let study = isCostly ? "costly.yaml" : Self.quick
+                let running = try Cairn.start(["run", study, "--out", "r"], in: folder)
                 _ = running.child("here-2")
                 usleep(delay)
                 let parent = running.process.processIdentifier
                 let victims = Self.children(of: parent)
-                var what = "run \(run), after \(delay) µs: "
+                var what = "run \(run), \(isCostly ? "costly" : "quick"), after \(delay) µs: "
                 var resume = false
                 switch (fault, victims.randomElement(using: &random)) {
                 case (0, let victim?), (1, let victim?):
@@ -135,15 +163,34 @@ import Testing
                     resume = true
                 }
                 var result = running.wait()
-                if resume && !FileManager.default.fileExists(atPath: folder.appending(path: "r/summary.json").path) {
-                    result = try Cairn.run(["run", Self.quick, "--out", "r", "--resume"], in: folder)
+                // Unless it had just come to its end.
+                if resume && FileManager.default.fileExists(atPath: folder.appending(path: "r/state").path) {
+                    result = try Cairn.run(["run", study, "--out", "r", "--resume"], in: folder)
                     #expect(result.code == 0, "\(what): \(result.err)")
                 } else if !resume {
                     #expect(result.code == 0, "\(what): \(result.err)")
                 }
-                expectSame(folder.appending(path: "r"), what)
+                expectSame(
+                    folder.appending(path: "r"), what, as: isCostly ? Self.costlyUndisturbed : Self.undisturbed)
+                if isCostly {
+                    // A call that was in flight may come twice: one for each worker.
+                    let repeated = try Self.repeatedCalls(folder.appending(path: "r"))
+                    #expect(repeated <= 2, "\(what): \(repeated) calls were paid for twice")
+                }
             }
         }
+    }
+
+    private static func repeatedCalls(_ folder: URL) throws -> Int {
+        struct Summary: Decodable {
+            struct Search: Decodable {
+                struct Calls: Decodable { var repeated: Int }
+                var oracleCalls: Calls
+            }
+            var search: Search
+        }
+        let data = try Data(contentsOf: folder.appending(path: "summary.json"))
+        return try JSONDecoder().decode(Summary.self, from: data).search.oracleCalls.repeated
     }
 
     // MARK: Disks
