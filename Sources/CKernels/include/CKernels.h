@@ -15,9 +15,10 @@
 /// The instruction sets for which the kernels are compiled, from the slowest to the fastest.
 typedef enum {
     CK_PORTABLE = 0,  // any CPU; fused multiply-add through the C library where the CPU's baseline has none
-    CK_AVX2 = 1,      // x86-64 with AVX2 and FMA
-    CK_AVX512 = 2,    // x86-64 with AVX-512 F, VL, BW, DQ
-    CK_PATH_COUNT = 3
+    CK_NEON = 1,      // AArch64, all of them
+    CK_AVX2 = 2,      // x86-64 with AVX2 and FMA
+    CK_AVX512 = 3,    // x86-64 with AVX-512 F, VL, BW, DQ
+    CK_PATH_COUNT = 4
 } ck_path;
 
 /// Whether this CPU can run `path`.
@@ -26,7 +27,7 @@ int ck_path_supported(ck_path path);
 ck_path ck_path_current(void);
 /// Uses `path` from now on, in all threads. Returns 0, or -1 if this CPU cannot run it (then nothing changes).
 int ck_path_select(ck_path path);
-/// `portable`, `avx2` or `avx512`.
+/// `portable`, `neon`, `avx2` or `avx512`.
 const char *ck_path_name(ck_path path);
 
 // MARK: Dense layers (layers.inc)
