@@ -30,6 +30,13 @@ int ck_path_select(ck_path path);
 /// `portable`, `neon`, `avx2` or `avx512`.
 const char *ck_path_name(ck_path path);
 
+// MARK: Memory (memory.c)
+
+/// Zeroed memory at an address that suits the widest vectors, in huge pages if it is large and the system has some; null
+/// if there is none. For `ck_free`.
+void *ck_allocate(size_t bytes);
+void ck_free(void *memory);
+
 // MARK: Dense layers (layers.inc)
 //
 // Matrices are row-major. `ld…` is the distance between rows in elements. Widths are padded to multiples of CK_LANES;
