@@ -59,6 +59,21 @@ protos:
 	protoc --plugin=.build/release/protoc-gen-swift --swift_out=Sources/Wire/Generated \
 		--swift_opt=UseAccessLevelOnImports=true -I Protos Protos/*.proto
 
+## neon       the kernels of AArch64, in an emulator, give the bits of this machine
+.PHONY: neon
+neon:
+	Tests/Interop/neon.sh
+
+## sanitize   the kernels and the numeric tests under the address, undefined-behaviour and thread sanitizers
+# Leaks are looked for in the former only: what a Swift global holds in an enum has a tagged pointer, which counts as lost.
+.PHONY: sanitize
+sanitize: system
+	Tests/Interop/sanitize.sh
+	for sanitizer in address thread; do \
+		ASAN_OPTIONS=detect_leaks=0 swift test -c release --scratch-path .build-$$sanitizer --sanitize=$$sanitizer --disable-xctest \
+			--filter 'RegressionTests|PricingTests' || exit 1; \
+	done
+
 ## format     put the sources into the project's format
 format:
 	swift format format -i -r Sources Tests Fuzz Package.swift

@@ -17,6 +17,9 @@ int ck_path_supported(ck_path path) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                ck_path_supported(CK_AVX2);
+#elif defined(__aarch64__)
+    case CK_NEON:
+        return 1;
 #endif
     default:
         return 0;
@@ -26,7 +29,8 @@ int ck_path_supported(ck_path path) {
 ck_path ck_path_current(void) {
     int path = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (path < 0) {
-        path = ck_path_supported(CK_AVX512) ? CK_AVX512 : ck_path_supported(CK_AVX2) ? CK_AVX2 : CK_PORTABLE;
+        path = CK_PATH_COUNT - 1;
+        while (!ck_path_supported((ck_path)path)) path--;
         int unset = -1;
         if (!atomic_compare_exchange_strong(&chosen, &unset, path)) path = unset;
     }
@@ -42,6 +46,7 @@ int ck_path_select(ck_path path) {
 const char *ck_path_name(ck_path path) {
     switch (path) {
     case CK_PORTABLE: return "portable";
+    case CK_NEON: return "neon";
     case CK_AVX2: return "avx2";
     case CK_AVX512: return "avx512";
     default: return "unknown";

@@ -53,4 +53,17 @@
 #undef VD
 #undef VECTORS
 #undef CHUNK
+#elif defined(__aarch64__)
+// NEON is in the baseline: what the portable path compiles to, with a tile for 32 registers.
+#define PATH(name) CK_JOIN(name, neon)
+#define VF 4
+#define VD 2
+#define VECTORS 4
+#define CHUNK 64
+#include CK_TEMPLATE
+#undef PATH
+#undef VF
+#undef VD
+#undef VECTORS
+#undef CHUNK
 #endif

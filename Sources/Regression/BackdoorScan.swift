@@ -110,8 +110,9 @@ public struct BackdoorScan: Sendable, Hashable {
     private static func balls(
         _ maximizers: Maximizers, radii: [Double], tree: NeighbourTree, volume: BallVolume, threads: Int
     ) -> [Ball] {
-        let team = ThreadTeam(size: threads)
         let total = maximizers.count * radii.count
+        guard total > 0 else { return [] }
+        let team = ThreadTeam(size: threads)
         return [Ball](unsafeUninitializedCapacity: total) { buffer, initialized in
             nonisolated(unsafe) let buffer = buffer
             buffer.initialize(repeating: Ball())

@@ -3,11 +3,12 @@ internal import CKernels
 /// The instructions that the hot loops use. All paths give the same bits; a slower one is chosen for tests, or to compare
 /// machines.
 public enum KernelPath: String, Sendable, Hashable, CaseIterable {
-    case portable, avx2, avx512
+    case portable, neon, avx2, avx512
 
     private var path: ck_path {
         switch self {
         case .portable: CK_PORTABLE
+        case .neon: CK_NEON
         case .avx2: CK_AVX2
         case .avx512: CK_AVX512
         }

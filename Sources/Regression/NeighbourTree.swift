@@ -14,9 +14,9 @@ public struct NeighbourTree: Sendable {
 
     /// The points as they came.
     private let original: [Double]
-    /// Points in tree order, coordinate by coordinate, each with a few zeros behind it; and the row that each had.
+    /// Points in tree order, leaf after leaf, each leaf coordinate by coordinate; and the row that each point had. A few
+    /// zeros follow, since kernels read whole vectors.
     private let columns: [Double]
-    private let stride: Int
     private let rows: [Int32]
     private let nodes: [Node]
     /// Per node, the lower and upper corner of its box: 2 · dimension numbers.
@@ -39,11 +39,14 @@ public struct NeighbourTree: Sendable {
         var nodes: [Node] = []
         var boxes: [Double] = []
         if count > 0 { Self.build(points, dimension, &rows, 0..<count, &nodes, &boxes) }
-        stride = count + 8
-        var columns = [Double](repeating: 0, count: stride * dimension)
-        for (k, row) in rows.enumerated() {
-            for i in 0..<dimension { columns[i * stride + k] = points[Int(row) * dimension + i] }
+        var columns: [Double] = []
+        columns.reserveCapacity(count * dimension + 8)
+        for leaf in nodes where leaf.right == 0 {
+            for i in 0..<dimension {
+                for row in rows[Int(leaf.start)..<Int(leaf.end)] { columns.append(points[Int(row) * dimension + i]) }
+            }
         }
+        columns += [Double](repeating: 0, count: 8)
         original = points
         self.columns = columns
         self.rows = rows
@@ -120,8 +123,7 @@ public struct NeighbourTree: Sendable {
                 return .skip
             } leaf: { columns, range in
                 ck_count_within(
-                    columns + range.lowerBound, stride, range.count, point, dimension, squares, radii.count,
-                    counts.baseAddress!)
+                    columns, range.count, range.count, point, dimension, squares, radii.count, counts.baseAddress!)
             }
         }
         return counts
@@ -170,7 +172,8 @@ public struct NeighbourTree: Sendable {
                 // A leaf of equal points may be longer than others.
                 for start in Swift.stride(from: range.lowerBound, to: range.upperBound, by: Self.leafSize) {
                     let count = min(Self.leafSize, range.upperBound - start)
-                    ck_squared_distances(columns + start, stride, count, point, dimension, squares.baseAddress!)
+                    ck_squared_distances(
+                        columns + start - range.lowerBound, range.count, count, point, dimension, squares.baseAddress!)
                     for k in 0..<count { leafRow(Int(rows[start + k]), squares[k]) }
                 }
             }
@@ -178,7 +181,7 @@ public struct NeighbourTree: Sendable {
     }
 
     /// Walks the tree, the child nearer to the point first: `decide` sees the least and the largest squared distance of
-    /// a node's box, `leaf` the columns of all points and which of them are in an opened leaf.
+    /// a node's box, `leaf` the columns of an opened leaf and which points are in it.
     private func visit(
         around point: [Double], node decide: (_ least: Double, _ most: Double, _ range: Range<Int>) -> Visit,
         leaf: (_ columns: UnsafePointer<Double>, _ range: Range<Int>) -> Void
@@ -212,7 +215,7 @@ public struct NeighbourTree: Sendable {
                             stack.append(firstIsNearer ? first : second)
                             continue
                         }
-                        leaf(columns.baseAddress!, range)
+                        leaf(columns.baseAddress! + range.lowerBound * dimension, range)
                     }
                 }
             }

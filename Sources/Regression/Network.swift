@@ -10,17 +10,30 @@ internal import CKernels
 final class FloatBuffer: @unchecked Sendable {
     let start: UnsafeMutablePointer<Float>
     let count: Int
+    /// What it is a part of.
+    private let memory: Memory
 
-    init(_ count: Int) {
-        self.count = count
-        let bytes = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64)
-        start = bytes.bindMemory(to: Float.self, capacity: max(count, 1))
-        start.initialize(repeating: 0, count: max(count, 1))
+    private final class Memory {
+        let start: UnsafeMutableRawPointer
+        init(bytes: Int) {
+            guard let start = ck_allocate(bytes) else { fatalError("no memory for \(bytes) bytes") }
+            self.start = start
+        }
+        deinit { ck_free(start) }
     }
 
-    deinit { UnsafeMutableRawPointer(start).deallocate() }
+    private init(_ memory: Memory, offset: Int, count: Int) {
+        self.memory = memory
+        self.count = count
+        start = (memory.start + offset * 4).bindMemory(to: Float.self, capacity: count)
+    }
 
-    func clear() { start.update(repeating: 0, count: count) }
+    /// Buffers that are used together, in one piece of memory: few and large pages.
+    static func adjacent(_ counts: [Int]) -> [FloatBuffer] {
+        let ends = counts.reduce(into: [0]) { $0.append($0.last! + LayerShape.padded($1)) }
+        let memory = Memory(bytes: ends.last! * 4)
+        return zip(ends, counts).map { FloatBuffer(memory, offset: $0, count: $1) }
+    }
 }
 
 /// The shape of one dense layer with its padding.
@@ -63,11 +76,18 @@ package final class PackedLayer: @unchecked Sendable {
     let backward: FloatBuffer
     let biases: FloatBuffer
 
-    package init(_ layer: Surrogate.Layer) {
-        shape = LayerShape(inputs: layer.inputs, outputs: layer.outputs)
-        forward = FloatBuffer(shape.inputs * shape.paddedOutputs)
-        backward = FloatBuffer(shape.outputs * shape.paddedInputs)
-        biases = FloatBuffer(shape.paddedOutputs)
+    package static func pack(_ layers: [Surrogate.Layer]) -> [PackedLayer] {
+        let shapes = layers.map { LayerShape(inputs: $0.inputs, outputs: $0.outputs) }
+        let buffers = FloatBuffer.adjacent(
+            shapes.flatMap { [$0.inputs * $0.paddedOutputs, $0.outputs * $0.paddedInputs, $0.paddedOutputs] })
+        return zip(layers, shapes).enumerated().map { l, layer in
+            PackedLayer(layer.0, layer.1, Array(buffers[3 * l..<3 * l + 3]))
+        }
+    }
+
+    private init(_ layer: Surrogate.Layer, _ shape: LayerShape, _ buffers: [FloatBuffer]) {
+        self.shape = shape
+        (forward, backward, biases) = (buffers[0], buffers[1], buffers[2])
         for (start, width) in shape.inputPanels {
             let panel = backward.start + start * shape.outputs
             for o in 0..<shape.outputs {
@@ -125,8 +145,9 @@ final class Activations: @unchecked Sendable {
         self.rows = rows
         let widths = [layers[0].shape.inputs] + layers.map(\.shape.outputs)
         strides = widths.map(LayerShape.stride)
-        values = strides.map { FloatBuffer($0 * rows) }
-        gradients = strides.map { FloatBuffer($0 * rows) }
+        let buffers = FloatBuffer.adjacent((strides + strides).map { $0 * rows })
+        values = Array(buffers.prefix(widths.count))
+        gradients = Array(buffers.dropFirst(widths.count))
     }
 }
 
@@ -139,7 +160,7 @@ public final class Network {
     static let tileRows = 96
 
     public init(_ surrogate: Surrogate) {
-        layers = surrogate.layers.map(PackedLayer.init)
+        layers = PackedLayer.pack(surrogate.layers)
         tile = Activations(layers, rows: Self.tileRows)
     }
 

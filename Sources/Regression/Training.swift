@@ -170,12 +170,16 @@ public final class Training {
         self.randomSeed = randomSeed
         self.run = run
         team = ThreadTeam(size: threads)
-        layers = surrogate.layers.map(PackedLayer.init)
-        parts = layers.map { layer in
-            Part(
-                gradient: FloatBuffer(layer.backward.count), first: FloatBuffer(layer.backward.count),
-                second: FloatBuffer(layer.backward.count), biasGradient: FloatBuffer(layer.biases.count),
-                biasFirst: FloatBuffer(layer.biases.count), biasSecond: FloatBuffer(layer.biases.count))
+        layers = PackedLayer.pack(surrogate.layers)
+        let buffers = FloatBuffer.adjacent(
+            layers.flatMap { layer in
+                [layer.backward.count, layer.biases.count].flatMap { [Int](repeating: $0, count: 3) }
+            })
+        parts = layers.indices.map { l in
+            let own = Array(buffers[6 * l..<6 * l + 6])
+            return Part(
+                gradient: own[0], first: own[1], second: own[2], biasGradient: own[3], biasFirst: own[4],
+                biasSecond: own[5])
         }
         shares = Self.share(layers, among: team.size)
         let batch: Int

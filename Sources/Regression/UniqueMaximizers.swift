@@ -4,6 +4,8 @@
 // the end points are put in a total order first (largest error, then coordinates), and a point is kept only if it is
 // farther than the radius from every kept one.
 
+internal import CKernels
+
 extension Maximizers {
     /// Which rows are kept, and which of them each end point belongs to.
     public struct Unique: Sendable, Hashable {
@@ -50,37 +52,87 @@ extension Maximizers {
 
     /// The rows with a price: the largest |error| first, equal ones by their coordinates, then by row.
     private func ranked() -> [Int] {
-        var keys: [(key: UInt64, row: Int)] = []
-        keys.reserveCapacity(count)
+        let keys = Table(repeating: Key(number: 0, row: 0), count: count)
+        var priced = 0
         for row in 0..<count {
             let error = error(row)
+            guard error.isFinite else { continue }
             // The bits of positive numbers are ordered like the numbers.
-            if error.isFinite { keys.append((~abs(error).bitPattern, row)) }
+            keys[priced] = Key(number: ~abs(error).bitPattern, row: row)
+            priced += 1
         }
-        keys.sort { a, b in
-            if a.key != b.key { return a.key < b.key }
-            for (p, q) in zip(input(a.row), input(b.row)) where p != q { return p < q }
-            return a.row < b.row
+        var order = sorted(keys, count: priced)
+        // What is equal is still in the order of rows. That is rare, unless errors are coarse.
+        var start = 0
+        while start < priced {
+            var end = start + 1
+            while end < priced, error(order[end]).magnitude == error(order[start]).magnitude { end += 1 }
+            if end - start > 1 {
+                order[start..<end].sort { a, b in
+                    for (p, q) in zip(input(a), input(b)) where p != q { return p < q }
+                    return a < b
+                }
+            }
+            start = end
         }
-        return keys.map(\.row)
+        return order
+    }
+
+    private struct Key: BitwiseCopyable {
+        var number: UInt64
+        var row: Int
+    }
+
+    /// The rows of the first `count` keys by their numbers, equal ones in the order they came: by one digit of eleven bits
+    /// after the other, the lowest first.
+    private func sorted(_ keys: Table<Key>, count: Int) -> [Int] {
+        var (from, to) = (keys, Table(repeating: Key(number: 0, row: 0), count: count))
+        let digits = Array(stride(from: 0, to: 64, by: 11))
+        var places = [Int](repeating: 0, count: digits.count * 2048)
+        for k in 0..<count {
+            for (d, shift) in digits.enumerated() { places[d * 2048 + Int(from[k].number >> shift & 2047)] += 1 }
+        }
+        for (d, shift) in digits.enumerated() {
+            var next = 0
+            for digit in d * 2048..<(d + 1) * 2048 { (places[digit], next) = (next, next + places[digit]) }
+            for k in 0..<count {
+                let digit = d * 2048 + Int(from[k].number >> shift & 2047)
+                to[places[digit]] = from[k]
+                places[digit] += 1
+            }
+            swap(&from, &to)
+        }
+        return (0..<count).map { from[$0].row }
     }
 
     /// Kept points by the cell of some of their coordinates. Cells are a little more than two radii wide, so that what is
     /// near a point is in its cell or, per axis, in the one beside it on the nearer side: 2ⁿ cells for n axes. Cells share
     /// buckets by a hash; what that brings in besides is refused by its distance.
     private struct Grid {
+        private struct Entry {
+            /// The one before it in its bucket; −1 for none.
+            var before: Int32
+            /// What tells most cells of a bucket apart.
+            var tag: UInt32
+            /// Where it is on the first eight coordinates, in 64ths of a cell modulo 256: most of what shares a cell with a point is
+            /// seen to be too far away without its coordinates, which are elsewhere in memory.
+            var place: SIMD8<UInt8>
+        }
+
         private let side: Double
         /// The axes on which the points spread most: more of them make cells emptier and lookups more numerous.
         private let axes: [Int]
         /// The last point that was inserted into each bucket; −1 for none.
-        private var heads: [Int32]
-        /// For each point the one before it in its bucket, and what tells most cells of a bucket apart.
-        private var points: [(before: Int32, tag: UInt32)] = []
+        private let heads: Table<Int32>
+        /// The kept points, in the order of their insertion.
+        private let points: Table<Entry>
+        private var pointCount = 0
         /// Eight bits per bucket, set where a cell is not empty: most cells are, and are passed over in memory that stays
         /// in the caches.
-        private var occupied: [UInt8]
+        private let occupied: Table<UInt8>
         /// Hash of the cell in which `forEachNear` has looked last.
         private var home: UInt64 = 0
+        private var place = SIMD8<UInt8>()
 
         init(_ inputs: [Double], dimension: Int, radius: Double, capacity: Int) {
             // Beside the radius: room for the rounding of coordinate / side.
@@ -97,9 +149,9 @@ extension Maximizers {
             axes = Array((0..<dimension).sorted { (spread[$0], $1) > (spread[$1], $0) }.prefix(4))
             var buckets = 16
             while buckets < 2 * capacity { buckets *= 2 }
-            heads = [Int32](repeating: -1, count: buckets)
-            occupied = [UInt8](repeating: 0, count: buckets)
-            points.reserveCapacity(capacity)
+            heads = Table(repeating: -1, count: buckets)
+            occupied = Table(repeating: 0, count: buckets)
+            points = Table(repeating: Entry(before: -1, tag: 0, place: .zero), count: capacity)
         }
 
         /// Calls `body` with each inserted point that may be within the radius of `point`.
@@ -118,20 +170,33 @@ extension Maximizers {
                     count *= 2
                 }
                 home = cells[0]
+                place = .zero
+                for i in 0..<min(8, point.count) {
+                    place[i] = UInt8(truncatingIfNeeded: Int(exactly: (point[i] / side * 64).rounded(.down)) ?? 0)
+                }
                 for c in 0..<count where occupied[bucket(cells[c])] & mark(cells[c]) != 0 {
                     var candidate = Int(heads[bucket(cells[c])])
                     while candidate >= 0 {
-                        let (before, tag) = points[candidate]
-                        if tag == UInt32(truncatingIfNeeded: cells[c]) { body(candidate) }
-                        candidate = Int(before)
+                        let entry = points[candidate]
+                        if entry.tag == UInt32(truncatingIfNeeded: cells[c]), isNear(entry.place) { body(candidate) }
+                        candidate = Int(entry.before)
                     }
                 }
             }
         }
 
+        /// Whether a point there may be within a radius, half a cell, of the last point: each axis is at most a 64th of a
+        /// cell nearer than it seems.
+        private func isNear(_ other: SIMD8<UInt8>) -> Bool {
+            let apart = SIMD8<Int16>(truncatingIfNeeded: SIMD8<Int8>(truncatingIfNeeded: place &- other))
+            let least = pointwiseMax(pointwiseMax(apart, 0 &- apart) &- 1, .zero)
+            return (least &* least).wrappedSum() <= 32 * 32
+        }
+
         /// Puts the point of the last `forEachNear` into its cell; points are numbered in the order of their insertion.
         mutating func insert(_ position: Int) {
-            points.append((heads[bucket(home)], UInt32(truncatingIfNeeded: home)))
+            points[pointCount] = Entry(before: heads[bucket(home)], tag: UInt32(truncatingIfNeeded: home), place: place)
+            pointCount += 1
             heads[bucket(home)] = Int32(position)
             occupied[bucket(home)] |= mark(home)
         }
@@ -144,5 +209,27 @@ extension Maximizers {
             let mixed = ((cell + 0).bitPattern ^ UInt64(axis)) &* 0x9e37_79b9_7f4a_7c15
             return (mixed ^ mixed >> 29) &* 0xbf58_476d_1ce4_e5b9
         }
+    }
+}
+
+/// Numbers of which scattered ones are looked up, in huge pages: small ones cost as much to find as what is in them.
+private final class Table<Element: BitwiseCopyable> {
+    private let start: UnsafeMutablePointer<Element>
+    let count: Int
+
+    init(repeating element: Element, count: Int) {
+        guard let memory = ck_allocate(count * MemoryLayout<Element>.stride) else {
+            fatalError("no memory for \(count) elements")
+        }
+        self.count = count
+        start = memory.bindMemory(to: Element.self, capacity: count)
+        start.update(repeating: element, count: count)
+    }
+
+    deinit { ck_free(start) }
+
+    subscript(_ index: Int) -> Element {
+        get { start[index] }
+        set { start[index] = newValue }
     }
 }

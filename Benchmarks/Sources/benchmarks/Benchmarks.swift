@@ -56,6 +56,7 @@ struct Benchmarks {
                 let parts = line.split(separator: ":", maxSplits: 1)
                 if parts.count == 2 { fields[parts[0].prefix { $0 != "\t" }] = parts[1].dropFirst() }
             } ?? [:]
+        let load = (try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8))?.split(separator: " ").first ?? "?"
         let day = Date().formatted(.iso8601.year().month().day())
         let system = ProcessInfo.processInfo.operatingSystemVersionString
         return """
@@ -66,7 +67,7 @@ struct Benchmarks {
 
             - CPU: \(cpu["model name"] ?? "unknown"), family \(cpu["cpu family"] ?? "?") model \(cpu["model"] ?? "?"), \
             \(ProcessInfo.processInfo.activeProcessorCount) cores; kernels \(KernelPath.current)
-            - system: \(system), \(day)
+            - system: \(system), \(day); load average at the start \(load): a busy machine costs every figure
             - peers: \(peers.python == nil ? "none installed (Benchmarks/peers.sh)" : "installed by Benchmarks/peers.sh")
 
             """

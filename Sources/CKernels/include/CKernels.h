@@ -15,9 +15,10 @@
 /// The instruction sets for which the kernels are compiled, from the slowest to the fastest.
 typedef enum {
     CK_PORTABLE = 0,  // any CPU; fused multiply-add through the C library where the CPU's baseline has none
-    CK_AVX2 = 1,      // x86-64 with AVX2 and FMA
-    CK_AVX512 = 2,    // x86-64 with AVX-512 F, VL, BW, DQ
-    CK_PATH_COUNT = 3
+    CK_NEON = 1,      // AArch64, all of them
+    CK_AVX2 = 2,      // x86-64 with AVX2 and FMA
+    CK_AVX512 = 3,    // x86-64 with AVX-512 F, VL, BW, DQ
+    CK_PATH_COUNT = 4
 } ck_path;
 
 /// Whether this CPU can run `path`.
@@ -26,8 +27,15 @@ int ck_path_supported(ck_path path);
 ck_path ck_path_current(void);
 /// Uses `path` from now on, in all threads. Returns 0, or -1 if this CPU cannot run it (then nothing changes).
 int ck_path_select(ck_path path);
-/// `portable`, `avx2` or `avx512`.
+/// `portable`, `neon`, `avx2` or `avx512`.
 const char *ck_path_name(ck_path path);
+
+// MARK: Memory (memory.c)
+
+/// Zeroed memory at an address that suits the widest vectors, in huge pages if it is large and the system has some; null
+/// if there is none. For `ck_free`.
+void *ck_allocate(size_t bytes);
+void ck_free(void *memory);
 
 // MARK: Dense layers (layers.inc)
 //
@@ -73,12 +81,12 @@ void ck_momentum(float *w, const float *g, float *m, size_t count, float momentu
 
 // MARK: Elementary functions (math.inc, math.c)
 
-/// e^x, e^x - 1, ln x and the normal distribution function, within 1, 4, 1 and 8 ulp; the same bits on every path.
+/// e^x, e^x - 1, ln x and the normal distribution function, within 1.1, 3, 1 and 12 ulp; the same bits on every path.
 double ck_exp(double x);
 double ck_expm1(double x);
 double ck_log(double x);
 double ck_normal(double x);
-/// Q(|x|) exp(x²/2), Q the upper tail of the normal distribution, within 6 ulp.
+/// Q(|x|) exp(x²/2), Q the upper tail of the normal distribution, within 12 ulp; |x| above 100 is taken as 100.
 double ck_scaled_tail(double x);
 /// The same for `count` numbers; x and y may be the same.
 void ck_exp_all(const double *x, double *y, size_t count);
@@ -125,7 +133,7 @@ void ck_team_destroy(ck_team *team);
 
 /// Down-and-out puts, spot 1: `points` holds `count` rows (barrier, strike, maturity, volatility, rate). Writes the
 /// values and, unless `gradient` is null, rows of five derivatives in the same order. left[i] = 1 marks a contract that
-/// the closed form does not cover (at or near a limit, or not a number): the caller prices it.
+/// neither the closed form nor a short integral covers (at or near a limit, or not a number): the caller prices it.
 void ck_down_and_out_put(const double *points, size_t count, double *value, double *gradient, unsigned char *left);
 
 #endif
