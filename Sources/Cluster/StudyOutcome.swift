@@ -46,9 +46,18 @@ package struct StudyOutcome: Sendable {
         package var validation = 0
         package var search = 0
         package var certificates = 0
+        package var repricing = 0
         package var mitigation = 0
 
-        package var total: Int { training + test + validation + search + certificates + mitigation }
+        package var total: Int { training + test + validation + search + repricing + certificates + mitigation }
+    }
+
+    /// Maximizers whose error may have been the oracle's noise.
+    package struct Noise: Sendable, Hashable {
+        /// Priced again, on more paths.
+        package var repriced = 0
+        /// Of these: not to be told from noise, and left out.
+        package var dropped = 0
     }
 
     package var study: Study
@@ -83,6 +92,7 @@ package struct StudyOutcome: Sendable {
 
     package var oracleFingerprint = ""
     package var oracleCalls = OracleCalls()
+    package var noise = Noise()
     /// What could not be done: abandoned jobs, budgets that ran out.
     package var incomplete: [String] = []
 }

@@ -8,7 +8,7 @@ package import Regression
 
 /// Where a study stands; the names appear in progress, logs and the summary's seconds.
 package enum Phase: String, Sendable, Hashable, CaseIterable {
-    case label, train, predict, search, certify, scan, mitigate, retrain, judge, write, done
+    case label, train, predict, search, reprice, certify, scan, mitigate, retrain, judge, write, done
 }
 
 /// What a plan asks for next.
@@ -44,6 +44,8 @@ package struct StudyPlan: Sendable {
     package let study: Study
     private let oracle: OracleReference
     private let gradient: OracleGradient
+    /// The oracle on more paths; nil if its prices carry no noise.
+    private let refined: OracleReference?
     private let attachments: StudyAttachments
 
     private var phase = Phase.label
@@ -78,6 +80,7 @@ package struct StudyPlan: Sendable {
     private var variants: [StudyOutcome.Variant] = []
     private var retrained: [BlobReference] = []
     private var calls = StudyOutcome.OracleCalls()
+    private var noise = StudyOutcome.Noise()
     private var incomplete: [String] = []
 
     /// Maximizers with what is known of each.
@@ -93,6 +96,7 @@ package struct StudyPlan: Sendable {
         self.study = study
         self.attachments = attachments
         oracle = OracleReference(name: descriptor.name, fingerprint: descriptor.fingerprint)
+        refined = descriptor.isStochastic ? oracle.refined(descriptor, by: Self.refinement) : nil
         switch study.search.gradient {
         case .own: gradient = .own
         case .auto where descriptor.providesGradient: gradient = .own
@@ -130,6 +134,7 @@ package struct StudyPlan: Sendable {
             case (.train, let results?): return try trained(results)
             case (.predict, let results?): return try predicted(results)
             case (.search, let results?): return searched(results)
+            case (.reprice, let results?): return try repriced(results)
             case (.certify, let results?): return certified(results, threads: threads)
             case (.mitigate, let results?): return try mitigate(results)
             case (.retrain, let results?): return try retrained(results)
@@ -374,7 +379,7 @@ package struct StudyPlan: Sendable {
             found.seeds += unique.seeds
             found.stages += unique.stages
             found = merge(found.maximizers, found.seeds, found.stages)
-            return certify()
+            return reprice()
         }
         // The largest go on; the others stay what they are.
         let keep = Int((study.search.stages[stage].keep * Double(unique.maximizers.count)).rounded(.up))
@@ -393,6 +398,57 @@ package struct StudyPlan: Sendable {
             stages: unique.rows.map { stages[$0] })
         for (row, owner) in unique.owners.enumerated() where owner >= 0 { merged.seeds[owner] += seeds[row] }
         return merged
+    }
+
+    // MARK: Noise
+
+    /// How many times the paths a doubtful price takes.
+    private static let refinement = 16
+    /// A maximizer whose error is below this many standard errors is priced again. It is twice what is asked of it then: the
+    /// largest of thousands of noisy errors passes four by chance.
+    private static let doubtful = 8.0
+    /// A maximizer whose error on the other paths is below this many standard errors is noise.
+    private static let significant = 4.0
+
+    /// Maximizers that may be noise, by their row in `found`.
+    private func doubts() -> [Int] {
+        (0..<found.maximizers.count).filter { row in
+            abs(found.maximizers.error(row)) < Self.doubtful * found.maximizers.standardErrors[row]
+        }
+    }
+
+    private mutating func reprice() -> PlanStep {
+        let rows = doubts()
+        guard let refined, !rows.isEmpty else { return certify() }
+        phase = .reprice
+        let points = study.domain.raw(rows: found.maximizers.rows(rows).inputs)
+        return PlanStep(
+            next: batch(.label(refined, points: points)), phase: .reprice,
+            note: "pricing \(rows.count) maximizers of \(found.maximizers.count) on \(Self.refinement) times the paths")
+    }
+
+    /// Keeps what the better prices confirm.
+    private mutating func repriced(_ results: BatchResults) throws -> PlanStep {
+        let rows = doubts()
+        calls.repricing += results.oracleCalls
+        noise.repriced = rows.count
+        var dropped = Set<Int>()
+        for (item, row) in rows.enumerated() {
+            let label = try price(results, item, found.maximizers.input(row))
+            let error = abs(study.labelScale) * results.valuations.standardErrors[item]
+            if abs(found.maximizers.predictions[row] - label) < Self.significant * error {
+                dropped.insert(row)
+            } else {
+                found.maximizers.labels[row] = label
+                found.maximizers.standardErrors[row] = error
+            }
+        }
+        noise.dropped = dropped.count
+        let kept = (0..<found.maximizers.count).filter { !dropped.contains($0) }
+        let (seeds, stages) = (kept.map { found.seeds[$0] }, kept.map { found.stages[$0] })
+        // Better labels may change the order.
+        found = merge(found.maximizers.rows(kept), seeds, stages)
+        return certify()
     }
 
     // MARK: Certificates and scan
@@ -549,6 +605,7 @@ package struct StudyPlan: Sendable {
             (variants[a].table.validationMSE ?? 0) < (variants[b].table.validationMSE ?? 0)
         }
         outcome.oracleCalls = calls
+        outcome.noise = noise
         outcome.oracleFingerprint = oracle.fingerprint
         outcome.incomplete = incomplete
         if let attack = study.attack {

@@ -24,6 +24,26 @@ package struct OracleReference: Sendable, Hashable {
         self.init(name: oracle.descriptor.name, fingerprint: oracle.descriptor.fingerprint)
     }
 
+    /// The same contract on `factor` times the paths, and other ones: what a noisy price is checked with. Nil for an oracle
+    /// that takes no paths.
+    package func refined(_ descriptor: OracleDescriptor, by factor: Int) -> OracleReference? {
+        guard let paths = descriptor.pathsInput else { return nil }
+        let parts = fingerprint.split(separator: "?", maxSplits: 1)
+        guard parts.count == 2 else { return nil }
+        var isFound = false
+        let terms = parts[1].split(separator: "&").map { term -> String in
+            let sides = term.split(separator: "=", maxSplits: 1)
+            guard sides.count == 2, let value = Int(sides[1]) else { return String(term) }
+            if sides[0] == paths {
+                isFound = true
+                // What the oracle takes at the most is in its descriptor, which the contract has left out.
+                return "\(paths)=\(min(value * factor, 1 << 26))"
+            }
+            return sides[0] == "randomSeed" ? "randomSeed=\(value < 1 << 30 ? value + 1 : 1)" : String(term)
+        }
+        return isFound ? OracleReference(name: name, fingerprint: "\(parts[0])?\(terms.joined(separator: "&"))") : nil
+    }
+
     /// The oracle that workers offer, of a contract on it.
     package var base: OracleReference {
         OracleReference(name: name, fingerprint: String(fingerprint.prefix { $0 != "?" }))

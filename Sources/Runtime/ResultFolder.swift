@@ -152,6 +152,7 @@ struct ResultFolder {
                         .object([
                             ("training", .integer(calls.training)), ("test", .integer(calls.test)),
                             ("validation", .integer(calls.validation)), ("search", .integer(calls.search)),
+                            ("repricing", .integer(calls.repricing)),
                             ("certificates", .integer(calls.certificates)), ("mitigation", .integer(calls.mitigation)),
                         ])
                     ),
@@ -160,6 +161,8 @@ struct ResultFolder {
                 ])
             ),
             ("unique", .integer(outcome.maximizers.count)),
+            ("repriced", .integer(outcome.noise.repriced)),
+            ("droppedAsNoise", .integer(outcome.noise.dropped)),
             ("inRegion", .integer(outcome.inRegion)),
             ("inSurround", .integer(outcome.inSurround)),
             ("stages", .integer(study.search.stages.count)),

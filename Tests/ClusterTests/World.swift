@@ -349,10 +349,12 @@ struct Essence: Equatable {
 }
 
 /// The study without a cluster: its plan, and one workbench that does each batch as one job.
-func alone(_ study: Study, _ attachments: StudyAttachments = .init()) -> Result<StudyOutcome, WorkFailure> {
-    let oracle = builtInOracles.first { $0.descriptor.name == study.oracle }!
+func alone(
+    _ study: Study, _ attachments: StudyAttachments = .init(), oracles: [any Oracle] = builtInOracles
+) -> Result<StudyOutcome, WorkFailure> {
+    let oracle = study.fixedOracle(among: oracles)!
     var plan = StudyPlan(study: study, descriptor: oracle.descriptor, attachments: attachments)
-    let bench = Workbench(oracles: builtInOracles, threads: 2)
+    let bench = Workbench(oracles: oracles, threads: 2)
     var blobs: [Digest: [UInt8]] = [:]
     var results: BatchResults?
     while true {

@@ -40,6 +40,7 @@ import Testing
 
     static let oracles: [(oracle: any Oracle, tolerance: Double)] = [
         (Barrier(), 1e-10), (DiscreteBarrier(), 1e-10), (DoubleBarrier(), 1e-12), (Lookback(), 1e-12), (Asian(), 1e-8),
+        (American(), 1e-6),
     ]
 
     @Test(arguments: oracles.indices) func pricesAreThoseOfTheReferences(_ k: Int) throws {
@@ -187,6 +188,33 @@ import Testing
                     "optionType": type, "barrierType": "knockOut", "lowerBarrier": "1", "upperBarrier": "10000",
                 ]) { $1 })
             #expect(abs(out - (try vanilla(type))) < 1e-10)
+        }
+    }
+
+    @Test func anAmericanOptionIsWorthItsExercise() throws {
+        // At least the European option and the intrinsic value; the European call without dividends; symmetric in share and
+        // strike, rate and yield.
+        for spot in stride(from: 60.0, through: 160, by: 5) {
+            let here = market.merging(["spot": "\(spot)"]) { $1 }
+            let put = try price(American(), here.merging(["optionType": "put"]) { $1 })
+            let european = try price(
+                Barrier(),
+                here.merging(["optionType": "put", "barrierType": "downAndOut", "barrier": "1e-3", "rebate": "0"]) {
+                    $1
+                })
+            #expect(put >= european && put >= 105 - spot)
+            let call = try price(
+                American(),
+                [
+                    "optionType": "call", "spot": "105", "strike": "\(spot)", "maturityYears": "0.75",
+                    "volatility": "0.3",
+                    "rate": "0.02", "dividendYield": "0.05",
+                ])
+            #expect(abs(put - call) < 1e-12)
+            let plain = here.merging(["optionType": "call", "dividendYield": "0"]) { $1 }
+            let free = try price(
+                Barrier(), plain.merging(["barrierType": "downAndOut", "barrier": "1e-3", "rebate": "0"]) { $1 })
+            #expect(abs(try price(American(), plain) - free) < 1e-11)
         }
     }
 

@@ -21,7 +21,7 @@ struct Benchmarks {
         defer { try? FileManager.default.removeItem(atPath: scratch) }
 
         let all: [(name: String, run: (Peers) -> Answer)] = [
-            ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("unique", uniqueMaximizers),
+            ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya), ("oracles", exoticPrices), ("unique", uniqueMaximizers),
             ("proximal", proximalCounts), ("shared", sharedCores),
             ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
         ]

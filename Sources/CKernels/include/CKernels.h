@@ -136,4 +136,52 @@ void ck_team_destroy(ck_team *team);
 /// neither the closed form nor a short integral covers (at or near a limit, or not a number): the caller prices it.
 void ck_down_and_out_put(const double *points, size_t count, double *value, double *gradient, unsigned char *left);
 
+// MARK: Monte Carlo on several underlyings (multiasset.inc)
+
+/// The most underlyings of a contract.
+enum { CK_ASSETS = 16 };
+
+typedef enum {
+    CK_HIMALAYA = 0,
+    CK_BASKET = 1,
+    CK_BEST = 2,
+    CK_WORST = 3,
+    CK_EVEREST = 4,
+    CK_ATLAS = 5,
+    CK_ALTIPLANO = 6,
+    CK_AUTOCALLABLE = 7
+} ck_product;
+
+/// A contract on the performances X_i of some underlyings: ln X_i at a date is drifts[date][i] + the sum over a <= i of
+/// factors[i][a] W_a(date), W independent Brownian motions of variance 1 at the last date.
+typedef struct {
+    ck_product product;
+    size_t assets, dates;
+    const double *drifts;           // dates x assets
+    const double *factors;          // assets x assets, lower triangle
+    const double *discounts;        // of each payment date; Himalaya has one more than it has dates
+    const double *weights;          // basket: weights; best, worst: logarithms of the prices today
+    const double *last_drifts, *last_deviations;  // Himalaya: of the step to the last fixing
+    double strike;                  // Everest: 1 + guarantee
+    double sign;                    // 1 call, -1 put
+    double barrier, protection;     // logarithms
+    double coupon;
+    int since_last, local_floor;    // Himalaya
+    int drop_best, drop_worst;      // Atlas
+} ck_basket;
+
+/// One step of a Brownian bridge: W(date) = left_weight W(left) + right_weight W(right) + deviation Z; -1 for no neighbour.
+typedef struct {
+    long date, left, right;
+    double left_weight, right_weight, deviation;
+} ck_bridge_step;
+
+/// The mean discounted payoff of each contract over the 2^log2_paths (64 at least) points of a digital net: all xors of
+/// `shifts` with some of the directions, coordinate d's at directions[d * log2_paths + bit]. Coordinate (k * assets + a) is factor a's normal of bridge step k. All contracts have these assets and dates. Returns -1 if there is
+/// no memory.
+int ck_basket_means(const ck_basket *contracts, size_t count, size_t assets, size_t dates, const ck_bridge_step *bridge,
+                    const uint64_t *directions, const uint64_t *shifts, int log2_paths, double *means);
+/// The normal numbers of fractions (the top 52 bits count, in the middle of their interval); `count` a multiple of 64.
+void ck_normals_of(const uint64_t *points, size_t count, double *normals);
+
 #endif
