@@ -110,6 +110,7 @@ public struct American: SmoothOracle {
             for i in 1...order { logs[i] = guess(times[i]) }
             interpolate()
             let steps = (1...order).map { Step(inner, times[$0], sigma, r, q) }
+            var settledEnough = false
             for _ in 0..<300 where !isSettled {
                 var change = 0.0
                 let old = logs
@@ -119,8 +120,11 @@ public struct American: SmoothOracle {
                 }
                 interpolate()
                 isSettled = change < 1e-12
-                if !change.isFinite { break }
+                if !change.isFinite { return }
+                // A boundary that is off by so little costs its square: no more than rounding.
+                settledEnough = change < 1e-8
             }
+            isSettled = isSettled || settledEnough
         }
 
         /// What the integrals up to one τ need, whatever the boundary: times, deviations and weights.

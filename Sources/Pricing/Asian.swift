@@ -57,8 +57,10 @@ public struct Asian: SmoothOracle {
             for _ in 1..<count { sum = 1 + ck_exp(drift) * sum }
             return (discount * option(sum), .ok)
         }
-        // The density of ln X of the last n − 1 growths.
+        // The density of ln X of the last n − 1 growths. Where drift and volatility are so far apart that the grid would not
+        // end, there is no price.
         let h = 0.5 * deviation
+        guard deviation < 1e3, abs(drift) < 1e9 * h else { return (.nan, .nonFinite) }
         var low = (-9 * deviation + drift) / h
         low = low.rounded(.down)
         var density = (0...Int((18 * deviation / h).rounded(.up)) + 1).map { i in
@@ -69,9 +71,9 @@ public struct Asian: SmoothOracle {
             let spread = 9 * deviation * k.squareRoot()
             let below = ((ck_log(k) + min(drift, k * drift) - spread) / h).rounded(.down)
             let above = (ck_log(k) + max(drift, k * drift) + spread + k * deviation * deviation) / h
-            // Where drift and volatility are so far apart that the grid would not end, there is no price.
-            guard (above - below).rounded(.up) < 500_000 else { return (.nan, .nonFinite) }
-            var next = [Double](repeating: 0, count: Int((above - below).rounded(.up)) + 1)
+            let points = (above - below).rounded(.up)
+            guard points < 500_000, points * n < 2e7 else { return (.nan, .nonFinite) }
+            var next = [Double](repeating: 0, count: Int(points) + 1)
             let reach = Int((9 * deviation / h).rounded(.up))
             // e^{−z²/2} on points at distance h/deviation: neighbours differ by a factor that itself changes by a factor.
             let ratio = h / deviation

@@ -127,7 +127,7 @@ public struct DiscreteBarrier: SmoothOracle {
         let far = 9.5 * total + abs(drift) * Double(dates) + total * total
         let first = max(0, ((here - far) / deviation).rounded(.down))
         let wanted = ((max(here, 0) + far) / deviation - first).rounded(.up)
-        guard wanted < 20_000, abs(drift / deviation) < 1e9 else { return nil }
+        guard wanted < 20_000, wanted * Double(dates) < 1e7, abs(drift / deviation) < 1e9 else { return nil }
         let panels = max(1, Int(wanted))
         let size = 8
         let rule = Self.rule

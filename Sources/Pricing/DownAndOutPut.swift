@@ -98,6 +98,8 @@ public struct DownAndOutPut: Oracle {
         guard discount.isFinite, s.isFinite else {
             return Valuation(price: .nan, gradient: zero.map { _ in .nan }, status: .nonFinite)
         }
+        // What is paid later is worth nothing today.
+        if discount == 0 { return Valuation(price: 0, gradient: zero, status: .ok) }
         if s < 1e-14 { return certain(b, k, t, r, discount) }
 
         let m = r * t - 0.5 * s * s
@@ -196,10 +198,14 @@ public struct DownAndOutPut: Oracle {
         _ weight: UnsafeMutablePointer<Double>, _ body: () -> Void
     ) {
         let peak = min(max(centre, 0), top)
-        let reach = ((peak - centre) * (peak - centre) + 90).squareRoot()
-        let upper = min(top, centre + reach)
-        let widest = min(1, 3 / s, 6 / abs(peak - centre))
-        var start = max(0, centre - reach)
+        let distance = abs(peak - centre)
+        let reach = (distance * distance + 90).squareRoot()
+        // From far away the density falls within 45/distance of its peak, which centre ± reach would round away.
+        let (from, to) =
+            distance < 1e3 ? (centre - reach, centre + reach) : (peak - 45 / distance, peak + 45 / distance)
+        let upper = min(top, to)
+        let widest = min(1, 3 / s, 6 / distance)
+        var start = max(0, from)
         while start < upper {
             // Near the barrier 1 − e^{−2ξw} varies on 1/ξ; panels double from there.
             let width = min(widest, max(start, 1 / max(xi, 1)))
