@@ -7,7 +7,7 @@ import Runtime
 struct OracleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "oracle", abstract: "The oracles: what there is, what they take, what they say.",
-        subcommands: [List.self, Describe.self, Price.self])
+        subcommands: [List.self, Describe.self, Price.self, Bench.self])
 
     private static func named(_ name: String) throws(Ending) -> any Oracle {
         guard let oracle = builtInOracles.first(where: { $0.descriptor.name == name }) else {
@@ -177,6 +177,104 @@ struct OracleCommand: ParsableCommand {
             } catch {
                 throw Ending.badInput("\(out): cannot be written")
             }
+        }
+    }
+
+    struct Bench: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Measure how many prices an oracle makes in a second.",
+            discussion: """
+                Inputs are drawn from the intervals that `describe` tells; choices and whole numbers take their usual \
+                value. One thread, wall time, the best of three runs: on a machine that does nothing else.
+                """)
+
+        @Argument(help: "The oracle's name.")
+        var name: String
+
+        @Option(
+            name: .customLong("batch"), help: "Rows per batch; may be given more than once. Default: 1, 16 and 256.")
+        var batches: [Int] = []
+
+        @Option(help: "The number of shares, for an oracle on several.")
+        var assets: Int?
+
+        @OptionGroup var common: CommonOptions
+
+        private struct Measurement {
+            var batch: Int
+            var gradient: Bool
+            var pricesPerSecond: Double
+            var withoutPrice: Int
+        }
+
+        func validate() throws {
+            guard batches.allSatisfy({ (1...1_000_000).contains($0) }) else {
+                throw ValidationError("--batch takes 1 to 1000000 rows")
+            }
+        }
+
+        func run() throws {
+            var oracle = try OracleCommand.named(name)
+            if let assets {
+                guard let resized = oracle.resized(assets: assets) else {
+                    throw Ending.badInput("oracle \(name) cannot have \(assets) shares")
+                }
+                oracle = resized
+            }
+            var found: [Measurement] = []
+            for batch in batches.isEmpty ? [1, 16, 256] : batches {
+                for gradient in oracle.descriptor.providesGradient ? [false, true] : [false] {
+                    found.append(measure(oracle, batch, gradient))
+                }
+            }
+            if common.json {
+                print(
+                    JSON.array(
+                        found.map {
+                            .object([
+                                ("batch", .integer($0.batch)), ("gradient", .bool($0.gradient)),
+                                ("pricesPerSecond", .number($0.pricesPerSecond)),
+                                ("withoutPrice", .integer($0.withoutPrice)),
+                            ])
+                        }
+                    ).text())
+                return
+            }
+            print("batch  derivatives  prices/s  µs/price  without a price")
+            for line in found {
+                let (rate, micros) = (Double(Int(line.pricesPerSecond * 10)) / 10, 1e6 / line.pricesPerSecond)
+                print(
+                    "\(line.batch)  \(line.gradient ? "yes" : "no")  \(rate)  \(Double(Int(micros * 1000)) / 1000)  "
+                        + "\(line.withoutPrice)")
+            }
+        }
+
+        private func measure(_ oracle: any Oracle, _ batch: Int, _ gradient: Bool) -> Measurement {
+            var stream = RandomStream(seed: 1, purpose: .other)
+            let points = (0..<batch).flatMap { _ in
+                oracle.descriptor.inputs.map { input in
+                    guard input.kind == .continuous else { return input.usual ?? input.lower }
+                    return input.lower + (input.upper - input.lower) * stream.uniform()
+                }
+            }
+            let clock = ContinuousClock()
+            var best = Double.infinity
+            var withoutPrice = 0
+            for _ in 0..<3 {
+                // Long enough for the clock: fast oracles go round several times.
+                var rounds = 0
+                let start = clock.now
+                var seconds = 0.0
+                repeat {
+                    let valuations = oracle.evaluate(points, gradient: gradient)
+                    withoutPrice = valuations.statuses.count { !$0.hasPrice }
+                    rounds += 1
+                    seconds = (clock.now - start) / .seconds(1)
+                } while seconds < 0.05
+                best = min(best, seconds / Double(rounds))
+            }
+            return Measurement(
+                batch: batch, gradient: gradient, pricesPerSecond: Double(batch) / best, withoutPrice: withoutPrice)
         }
     }
 }

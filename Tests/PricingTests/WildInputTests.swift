@@ -12,7 +12,10 @@ import Testing
             let usual = input.kind == .integer ? min(input.upper, max(input.lower, 12)) : input.upper
             return stream.uniform() < 0.9 ? (input.lower + (usual - input.lower) * stream.uniform()).rounded() : -1
         }
-        let odd = [0, -0.0, 1, -1, 5e-324, 1e-300, 1e-16, 1e16, 1e300, 1.7e308, -1.7e308, .infinity, .nan]
+        let odd = [
+            0, -0.0, 1, -1, Double.leastNonzeroMagnitude, 1e-300, 1e-16, 1e16, 1e300, 1.7e308, -1.7e308, .infinity,
+            .nan,
+        ]
         switch stream.uniform() {
         case ..<0.6: return input.lower + span * stream.uniform()
         case ..<0.8: return input.lower + span * (7 * stream.uniform() - 3)
@@ -40,7 +43,8 @@ import Testing
                 let point = Array(points[row * width..<(row + 1) * width])
                 #expect(found.prices[row].isFinite == found.statuses[row].hasPrice, "\(name) \(point)")
                 if gradient, found.statuses[row].hasPrice {
-                    #expect(found.gradients[row * width..<(row + 1) * width].allSatisfy(\.isFinite), "\(name) \(point)")
+                    let slopes = found.gradients[row * width..<(row + 1) * width]
+                    #expect(slopes.allSatisfy { $0.isFinite }, "\(name) \(point)")
                 }
             }
         }
