@@ -21,8 +21,8 @@ struct Benchmarks {
         defer { try? FileManager.default.removeItem(atPath: scratch) }
 
         let all: [(name: String, run: (Peers) -> Answer)] = [
-            ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya), ("oracles", exoticPrices), ("unique", uniqueMaximizers),
-            ("proximal", proximalCounts), ("shared", sharedCores),
+            ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya),
+            ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts), ("shared", sharedCores),
             ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
         ]
         let names = all.map(\.name)

@@ -31,14 +31,17 @@ func himalaya(_ peers: Peers) -> Answer {
             let rate = Double(count * paths) / timing.seconds
             let ratio = result?.numbers["himalaya"].map { "\(short(rate / $0)) × QuantLib" } ?? ""
             lines.append(
-                Line(what: "\(path), \(count == 1 ? "one price" : "\(count) prices on the same paths")",
+                Line(
+                    what: "\(path), \(count == 1 ? "one price" : "\(count) prices on the same paths")",
                     figure: "\(short(rate)) paths/s", ratio: ratio))
         }
     }
     _ = KernelPath.allCases.last(where: \.isSupported)?.select()
     if let rate = result?.numbers["himalaya"] {
         lines.append(
-            Line(what: "QuantLib \(result?.names["quantlib version"] ?? ""), pseudo-random", figure: "\(short(rate)) paths/s"))
+            Line(
+                what: "QuantLib \(result?.names["quantlib version"] ?? ""), pseudo-random",
+                figure: "\(short(rate)) paths/s"))
     }
     return Answer(
         question: "How fast is the Himalaya?",
