@@ -106,6 +106,10 @@ package struct Coordinator: Sendable {
     /// Those that went with the study that ended last.
     var released: Set<Digest> = []
     var pulls: [Digest: Pull] = [:]
+    /// What the first worker that had an oracle said of its test vectors: the others must say the same.
+    var testimonies: [OracleReference: Digest] = [:]
+    /// Workers whose oracle says something else, for studies that begin.
+    var refusals: [(name: String, detail: String)] = []
 
     struct Arrival: Sendable {
         var submission: ToCoordinator.Submission

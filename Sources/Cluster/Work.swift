@@ -243,18 +243,24 @@ package final class Workbench {
             let bytes = run.surrogate.safetensors()
             return (.trained(parameters: BlobReference(to: bytes), epochs: epochs), [bytes])
         case .ascend(let settings, let parameters, let stage, let seeds):
-            let result = try surface(settings, parameters, blob).ascend(seeds, stage)
+            let surface = try surface(settings, parameters, blob)
+            let result = surface.ascend(seeds, stage)
+            try Self.check(surface.failure)
             return (.maximizers(result.maximizers, oracleCalls: result.oracleCalls), [])
         case .probe(let settings, let parameters, let probe, let maximizers):
-            let (gains, calls) = try surface(settings, parameters, blob).residualGains(
+            let surface = try surface(settings, parameters, blob)
+            let (gains, calls) = surface.residualGains(
                 maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
+            try Self.check(surface.failure)
             return (.gains(gains, oracleCalls: gains.map { _ in calls / gains.count }), [])
         case .label(let reference, let points):
             let oracle = try self.oracle(reference)
             guard points.count.isMultiple(of: oracle.descriptor.inputs.count) else {
                 throw WorkFailure("\(points.count) numbers are no rows of \(oracle.descriptor.inputs.count)")
             }
-            return (.labels(oracle.evaluate(points, gradient: false)), [])
+            let valuations = oracle.evaluate(points, gradient: false)
+            try Self.check(valuations.failure)
+            return (.labels(valuations), [])
         case .predict(let parameters, let inputs):
             let network = try self.network(parameters, blob)
             guard inputs.count.isMultiple(of: network.dimension) else {
@@ -262,6 +268,11 @@ package final class Workbench {
             }
             return (.predictions(network.predict(inputs)), [])
         }
+    }
+
+    /// What an oracle that failed has said is no result: another worker, or another try, may have the same price as ever.
+    private static func check(_ failure: String?) throws(WorkFailure) {
+        if let failure { throw WorkFailure(String(failure.prefix(900))) }
     }
 
     private func oracle(_ reference: OracleReference) throws(WorkFailure) -> any Oracle {

@@ -13,6 +13,7 @@ package struct Worker: Sendable {
         /// Jobs that wait, so that a slot never does.
         package var prefetch = 1
         package var oracles: [OracleReference]
+        package var testimonies: [OracleReference: Digest] = [:]
         package var numerics: String
         /// First wait before an unanswered hello is repeated; doubles up to `longestRetry`.
         package var retry: Duration = .milliseconds(100)
@@ -244,7 +245,8 @@ package struct Worker: Sendable {
                     .init(
                         incarnation: settings.incarnation, role: settings.role, name: settings.name,
                         processID: settings.processID, credit: settings.slots + settings.prefetch,
-                        oracles: settings.oracles, numerics: settings.numerics, held: holdings.map(\.attempt)))))
+                        oracles: settings.oracles, testimonies: settings.testimonies, numerics: settings.numerics,
+                        held: holdings.map(\.attempt)))))
     }
 
     private mutating func repeatWhatIsDue(_ effects: inout [Effect], _ now: Instant) {

@@ -29,6 +29,8 @@ public final class ErrorSurface {
     public let domain: Domain
     public let labelScale: Double
     public let gradient: OracleGradient
+    /// Why the oracle failed somewhere, in words; nil while it did not. What was found since then may be wrong.
+    public private(set) var failure: String?
 
     public init(network: Network, oracle: any Oracle, domain: Domain, labelScale: Double, gradient: OracleGradient) {
         self.network = network
@@ -43,8 +45,13 @@ public final class ErrorSurface {
         let dimension = domain.dimension
         let count = inputs.count / dimension
         let raw = domain.raw(rows: inputs)
+        func evaluate(_ points: [Double], gradient: Bool = false) -> Valuations {
+            let valuations = oracle.evaluate(points, gradient: gradient)
+            if failure == nil { failure = valuations.failure }
+            return valuations
+        }
         guard slopes else {
-            let valuations = oracle.evaluate(raw, gradient: false)
+            let valuations = evaluate(raw)
             return ErrorValues(
                 predictions: network.predict(inputs), labels: valuations.prices.map { $0 * labelScale },
                 standardErrors: valuations.standardErrors.map { $0 * labelScale }, slopes: [], oracleCalls: count)
@@ -55,7 +62,7 @@ public final class ErrorSurface {
         var calls = count
         switch gradient {
         case .own:
-            valuations = oracle.evaluate(raw, gradient: true)
+            valuations = evaluate(raw, gradient: true)
             for i in 0..<dimension {
                 let scale = labelScale * (domain.inputs[i].upper - domain.inputs[i].lower)
                 for row in 0..<count {
@@ -63,7 +70,7 @@ public final class ErrorSurface {
                 }
             }
         case .differences(let step):
-            valuations = oracle.evaluate(raw, gradient: false)
+            valuations = evaluate(raw)
             var stencil: [Double] = []
             stencil.reserveCapacity(2 * inputs.count * dimension)
             for row in 0..<count {
@@ -75,7 +82,7 @@ public final class ErrorSurface {
                     }
                 }
             }
-            let neighbours = oracle.evaluate(stencil, gradient: false).prices
+            let neighbours = evaluate(stencil).prices
             calls += neighbours.count
             for j in inputs.indices {
                 let pair = Self.pair(inputs[j], step)

@@ -65,6 +65,11 @@ private enum Sample {
                 .init(
                     incarnation: Incarnation(.max), role: .trainer, name: "näme", processID: -4, credit: 2,
                     oracles: [.init(name: "o", fingerprint: "f")], numerics: "n", held: [attempt])),
+            .hello(
+                .init(
+                    incarnation: Incarnation(1), role: .worker, name: "n", processID: 1, credit: 2,
+                    oracles: [.init(name: "o", fingerprint: "f"), .init(name: "p", fingerprint: "g")],
+                    testimonies: [.init(name: "p", fingerprint: "g"): Digest(of: [1])], numerics: "n", held: [])),
             .heartbeat(.init(incarnation: Incarnation(1), held: [attempt, attempt])),
             .progress(.init(incarnation: Incarnation(1), attempt: attempt, epoch: report)),
             .goodbye(Incarnation(2)),
@@ -93,7 +98,8 @@ private enum Sample {
         [
             .phase(.search, note: "n"), .progress(.label, done: 3, total: 9), .epoch(.train, report, epochs: 14),
             .worker(.joined, name: "w", detail: "d"), .worker(.lost, name: "w", detail: ""),
-            .worker(.left, name: "w", detail: ""), .reassigned("r"), .abandoned("a"),
+            .worker(.left, name: "w", detail: ""), .worker(.refused, name: "w", detail: "d"), .reassigned("r"),
+            .abandoned("a"),
         ] + endings.map { .ended($0) }
 
     static let fromCoordinator: [FromCoordinator] =
