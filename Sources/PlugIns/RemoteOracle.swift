@@ -39,7 +39,6 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         /// When to try again to start it, in `milliseconds()`.
         var due = 0
         var failedStarts = 0
-
         init(_ transport: any Transport) { self.transport = transport }
     }
 
@@ -86,7 +85,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         self.report = report
         instances = transports.map { Instance($0) }
         team = ThreadTeam(size: instances.count)
-        if case .service = settings.kind { mostFailedStarts = 1 } else { mostFailedStarts = 3 }
+        if case .service = settings.kind { mostFailedStarts = 1 } else { mostFailedStarts = 6 }
         state = Mutex(State())
         var described: PlugInDescriptor?
         var problem: PlugInError?
@@ -206,14 +205,21 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 }
                 let place = describe(rows.prefix(width))
                 let what = task.rows.count == 1 ? "at \(place)" : "pricing \(task.rows.count) points from \(place) on"
-                var next: [Task] = []
-                if !isAway && error.kind != .changed {
-                    if task.rows.count > 1 {
-                        let middle = task.rows.lowerBound + task.rows.count / 2
-                        next = [Task(rows: middle..<task.rows.upperBound), Task(rows: task.rows.lowerBound..<middle)]
-                    } else if error.kind != .refused && task.tries + 1 < Self.triesAlone {
-                        next = [Task(rows: task.rows, tries: task.tries + 1)]
+                if isAway || error.kind == .changed {
+                    // So it would be for all that is left.
+                    report("oracle \(descriptor.name): \(error.words) (\(what)); no prices")
+                    board.withLock { board in
+                        for task in board.tasks + [task] { board.failures[task.rows.lowerBound] = error.words }
+                        board.tasks = []
                     }
+                    return
+                }
+                var next: [Task] = []
+                if task.rows.count > 1 {
+                    let middle = task.rows.lowerBound + task.rows.count / 2
+                    next = [Task(rows: middle..<task.rows.upperBound), Task(rows: task.rows.lowerBound..<middle)]
+                } else if error.kind != .refused && task.tries + 1 < Self.triesAlone {
+                    next = [Task(rows: task.rows, tries: task.tries + 1)]
                 }
                 report(
                     "oracle \(descriptor.name): \(error.words) (\(what)); \(next.isEmpty ? "no price" : "tried again")")
@@ -303,9 +309,8 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     /// Brings an instance to life.
     private func prepare(_ instance: Instance) throws(Incident) {
         guard !instance.isReady || !instance.transport.isOpen else { return }
-        guard instance.due <= milliseconds() else {
-            throw Incident(kind: .unavailable, words: "\(instance.transport.who) could not be started lately")
-        }
+        // Failing at once would spend all of a job's attempts in no time: whoever needs it now waits until it is due.
+        while instance.due > milliseconds() { usleep(UInt32(1000 * max(1, instance.due - milliseconds()))) }
         while true {
             do throws(Incident) {
                 try instance.transport.open()
@@ -331,7 +336,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                     instance.due = milliseconds() + Self.absence
                     throw Incident(kind: .unavailable, words: incident.words)
                 }
-                usleep(UInt32(100_000 * instance.failedStarts))
+                usleep(UInt32(50_000 * instance.failedStarts))
             }
         }
     }

@@ -136,6 +136,7 @@ import Testing
             let quiet = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "quiet"], in: folder)
             try #require(quiet.code == 0, "\(quiet.err)")
             let text = Self.cluster("slow everywhere").replacing("timeout: 20s", with: "timeout: 20s\n    batch: 7")
+                .replacing("crashLimit: 2", with: "crashLimit: 10")
             try Data(text.utf8).write(to: folder.appending(path: "cluster.yaml"))
             let running = try Cairn.start(
                 ["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "loud"], in: folder)
@@ -143,7 +144,7 @@ import Testing
             #expect(running.waits(for: "worker here-2 joined"), "\(running.text(running.err))")
             var kills = 0
             while running.process.isRunning {
-                usleep(.random(in: 20_000..<100_000))
+                usleep(.random(in: 50_000..<250_000))
                 let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
                 let victims = all.compactMap { Int32($0) }.filter {
                     (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/cwd")) == work

@@ -151,7 +151,7 @@ while True:
     if KIND == "late life":
         prices = [price + LIFE * maturity for price, maturity in zip(prices, numbers[count:])]
     if KIND == "slow everywhere":
-        time.sleep(0.002 * count)
+        time.sleep(0.01 * count)
     if KIND == "crash everywhere" and any(rate > 0.98 for rate in numbers[:count]):
         KIND = "crash"
         misbehave()
