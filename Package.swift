@@ -13,6 +13,8 @@ let package = Package(
         .executable(name: "cairn", targets: ["cairn"]),
         .library(name: "Regression", targets: ["Regression"]),
         .library(name: "Pricing", targets: ["Pricing"]),
+        .library(name: "PlugIns", targets: ["PlugIns"]),
+        .library(name: "CairnCommand", targets: ["CairnCommand"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -35,22 +37,30 @@ let package = Package(
         .target(name: "Simulation", dependencies: ["Cluster", "Regression", "Wire"], swiftSettings: settings),
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
+        .target(name: "CPlugIn"),
+        .target(
+            name: "PlugIns",
+            dependencies: [
+                "CPlugIn", "Regression", "ZeroMQ", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: settings),
         .target(
             name: "Runtime",
             dependencies: [
-                "Cluster", "Pricing", "Regression", "Wire", "ZeroMQ", "Yams",
+                "Cluster", "PlugIns", "Pricing", "Regression", "Wire", "ZeroMQ", "Yams",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .executableTarget(
-            name: "cairn",
+        .target(
+            name: "CairnCommand",
             dependencies: [
-                "Cluster", "Pricing", "Regression", "Runtime", "Simulation",
+                "Cluster", "PlugIns", "Regression", "Runtime", "Simulation",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
+        .executableTarget(name: "cairn", dependencies: ["CairnCommand"], swiftSettings: settings),
         .testTarget(
             name: "RegressionTests", dependencies: ["CKernels", "Pricing", "Regression"],
             resources: [.copy("Resources")], swiftSettings: settings),
@@ -65,6 +75,9 @@ let package = Package(
         .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
         .testTarget(
             name: "RuntimeTests", dependencies: ["Cluster", "Regression", "Runtime"], swiftSettings: settings),
+        .testTarget(
+            name: "PlugInsTests", dependencies: ["PlugIns", "Regression"], resources: [.copy("Resources")],
+            swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),
     ],

@@ -10,7 +10,8 @@ let package = Package(
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "CLimits", .product(name: "Pricing", package: "Cairn"), .product(name: "Regression", package: "Cairn"),
+                "CLimits", .product(name: "PlugIns", package: "Cairn"), .product(name: "Pricing", package: "Cairn"),
+                .product(name: "Regression", package: "Cairn"),
             ]),
     ],
     swiftLanguageModes: [.v6]

@@ -45,6 +45,9 @@ extension Coordinator {
         runs[k].statistics.workers = roster.count(.worker)
         runs[k].statistics.numerics = Set(roster.all.filter { $0.hello.role == .worker }.map(\.hello.numerics))
         effects.append(.send(.accepted(.init(token: submission.token, study: arrival.study)), to: arrival.peer))
+        for (name, detail) in refusals {
+            tell(k, .worker(.refused, name: name, detail: detail), &effects, now)
+        }
         resume(k, &effects, now)
     }
 

@@ -13,6 +13,7 @@ extension Coordinator {
         let isNew = roster[hello.incarnation] == nil
         // Whoever is let in costs memory until it has been silent for long; it says hello again until there is room.
         guard !isNew || roster.count < settings.maxWorkers else { return }
+        let hello = believed(hello, &effects, now)
         var held: [Roster.Lease] = []
         for attempt in hello.held where isWanted(attempt.job) {
             guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }
@@ -37,6 +38,34 @@ extension Coordinator {
             tell(k, .worker(.joined, name: hello.name, detail: "process \(hello.processID)"), &effects, now)
         }
     }
+
+    /// A worker's hello without the oracles that contradict those of the first worker that had them. Nobody knows who is
+    /// right; but the labels of a study come from one oracle, and the user is told.
+    private mutating func believed(
+        _ hello: ToCoordinator.Hello, _ effects: inout [Effect], _ now: Instant
+    ) -> ToCoordinator.Hello {
+        var hello = hello
+        for oracle in hello.oracles {
+            guard let said = hello.testimonies[oracle] else { continue }
+            if testimonies[oracle] == nil, testimonies.count < Self.mostTestimonies { testimonies[oracle] = said }
+            guard let believed = testimonies[oracle], believed != said else { continue }
+            hello.oracles.removeAll { $0 == oracle }
+            let detail =
+                "oracle \(oracle.name): prices its test vectors otherwise than the first worker that had "
+                + "\(oracle.fingerprint); it gets no work of it"
+            for k in runs.indices where runs[k].ending == nil {
+                tell(k, .worker(.refused, name: hello.name, detail: detail), &effects, now)
+            }
+            if !refusals.contains(where: { $0.name == hello.name && $0.detail == detail }) {
+                refusals.append((hello.name, detail))
+                if refusals.count > Self.mostRefusals { refusals.removeFirst() }
+            }
+        }
+        return hello
+    }
+
+    private static let mostTestimonies = 4096
+    private static let mostRefusals = 100
 
     /// Whether a result of this job may still be wanted; while the next batch is being planned, any but those of the past.
     private func isWanted(_ job: JobID) -> Bool {

@@ -140,6 +140,10 @@ package struct Coordinator: Sendable {
 
         static func < (a: Overdue, b: Overdue) -> Bool { a.due < b.due }
     }
+    /// What the first worker that had an oracle said of its test vectors: the others must say the same.
+    var testimonies: [OracleReference: Digest] = [:]
+    /// Workers whose oracle says something else, for studies that begin.
+    var refusals: [(name: String, detail: String)] = []
 
     struct Arrival: Sendable {
         var submission: ToCoordinator.Submission

@@ -78,8 +78,12 @@ struct PiecewiseOracle: Oracle {
 
     var descriptor: OracleDescriptor { oracle.descriptor }
 
-    /// Cheap enough not to notice: rows that take about a hundredth of a second by the oracle's own word.
-    private var piece: Int { max(1, min(1 << 20, Int(0.01 / max(oracle.descriptor.costSeconds, 1e-9)))) }
+    /// Rows that take about a hundredth of a second by the oracle's own word; all of them where one takes longer: it may
+    /// price them side by side.
+    private var piece: Int {
+        let cost = oracle.descriptor.costSeconds
+        return cost >= 0.01 ? .max : max(1, min(1 << 20, Int(0.01 / max(cost, 1e-9))))
+    }
 
     func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
         let dimension = descriptor.inputs.count
@@ -94,6 +98,7 @@ struct PiecewiseOracle: Oracle {
             all.standardErrors += part.standardErrors
             all.gradients += part.gradients
             all.statuses += part.statuses
+            if all.failure == nil { all.failure = part.failure }
         }
         return all
     }

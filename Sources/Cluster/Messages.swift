@@ -74,6 +74,8 @@ package enum ToCoordinator: Sendable, Hashable {
         /// Jobs that it takes at a time, running and waiting.
         package var credit: Int
         package var oracles: [OracleReference]
+        /// The digest of an oracle's prices of its own test vectors, for those that come from outside.
+        package var testimonies: [OracleReference: Digest]
         /// What its numbers depend on: CPU path and library versions.
         package var numerics: String
         /// Attempts that it holds, running, waiting or finished and not acknowledged.
@@ -81,7 +83,7 @@ package enum ToCoordinator: Sendable, Hashable {
 
         package init(
             incarnation: Incarnation, role: Role, name: String, processID: Int32, slots: Int, credit: Int,
-            oracles: [OracleReference], numerics: String, held: [Attempt]
+            oracles: [OracleReference], testimonies: [OracleReference: Digest] = [:], numerics: String, held: [Attempt]
         ) {
             self.incarnation = incarnation
             self.role = role
@@ -90,6 +92,7 @@ package enum ToCoordinator: Sendable, Hashable {
             self.slots = slots
             self.credit = credit
             self.oracles = oracles
+            self.testimonies = testimonies
             self.numerics = numerics
             self.held = held
         }
@@ -369,12 +372,15 @@ package struct StudyEvent: Sendable, Hashable {
     package enum WorkerChange: UInt8, Sendable, Hashable, CaseIterable {
         case joined = 1
         case lost, left
+        /// Of one of its oracles, since another worker's gives other prices.
+        case refused
 
         package var name: String {
             switch self {
             case .joined: "joined"
             case .lost: "lost"
             case .left: "left"
+            case .refused: "refused"
             }
         }
     }

@@ -270,6 +270,7 @@ package final class Workbench {
             while !ascent.isFinished {
                 ascent.advance(surface.values(ascent.inputs, slopes: ascent.wantsSlopes))
                 if isCancelled() { throw WorkFailure("cancelled") }
+                try Self.check(surface.failure)
             }
             return (.maximizers(ascent.result.maximizers, oracleCalls: ascent.result.oracleCalls), [])
         case .probe(let settings, let parameters, let probe, let maximizers):
@@ -278,6 +279,7 @@ package final class Workbench {
             let (gains, calls) = surface.residualGains(
                 maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
             if isCancelled() { throw WorkFailure("cancelled") }
+            try Self.check(surface.failure)
             return (.gains(gains, oracleCalls: gains.map { _ in calls / gains.count }), [])
         case .label(let reference, let points, let gradient):
             let oracle = try patient(reference, isCancelled)
@@ -290,6 +292,7 @@ package final class Workbench {
             }
             let labels = oracle.evaluate(points, gradient: gradient)
             if isCancelled() { throw WorkFailure("cancelled") }
+            try Self.check(labels.failure)
             return (.labels(labels), [])
         case .predict(let parameters, let inputs):
             let network = try self.network(parameters, blob)
@@ -298,6 +301,11 @@ package final class Workbench {
             }
             return (.predictions(network.predict(inputs)), [])
         }
+    }
+
+    /// What an oracle that failed has said is no result: another worker, or another try, may have the same price as ever.
+    private static func check(_ failure: String?) throws(WorkFailure) {
+        if let failure { throw WorkFailure(String(failure.prefix(900))) }
     }
 
     private func oracle(_ reference: OracleReference) throws(WorkFailure) -> any Oracle {

@@ -13,6 +13,7 @@ package struct Worker: Sendable {
         /// The most jobs that wait, so that a slot never does; the coordinator lets none wait behind a long one.
         package var prefetch = 15
         package var oracles: [OracleReference]
+        package var testimonies: [OracleReference: Digest] = [:]
         package var numerics: String
         /// First wait before an unanswered hello is repeated; doubles up to `longestRetry`.
         package var retry: Duration = .milliseconds(100)
@@ -276,7 +277,8 @@ package struct Worker: Sendable {
                         incarnation: settings.incarnation, role: settings.role, name: settings.name,
                         processID: settings.processID, slots: settings.slots,
                         credit: settings.slots + settings.prefetch,
-                        oracles: settings.oracles, numerics: settings.numerics, held: holdings.map(\.attempt)))))
+                        oracles: settings.oracles, testimonies: settings.testimonies, numerics: settings.numerics,
+                        held: holdings.map(\.attempt)))))
     }
 
     private mutating func repeatWhatIsDue(_ effects: inout [Effect], _ now: Instant) {

@@ -127,6 +127,8 @@ public final class ErrorTerms {
 public final class ErrorSurface {
     public let terms: ErrorTerms
     public let oracle: any Oracle
+    /// Why the oracle failed somewhere, in words; nil while it did not. What was found since then may be wrong.
+    public private(set) var failure: String?
 
     public var domain: Domain { terms.domain }
 
@@ -144,6 +146,7 @@ public final class ErrorSurface {
     public func values(_ inputs: [Double], slopes: Bool) -> ErrorValues {
         let answers = oracle.evaluate(
             terms.questions(inputs, slopes: slopes), gradient: terms.asksForGradient(slopes: slopes))
+        if failure == nil { failure = answers.failure }
         return terms.values(inputs, slopes: slopes, answers: answers)
     }
 }

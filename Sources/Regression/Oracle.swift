@@ -219,6 +219,8 @@ public enum ValuationStatus: UInt8, Sendable, Hashable, CaseIterable {
     case invalid = 3
     /// The computation gave infinity or not a number; no price.
     case nonFinite = 4
+    /// The pricer itself failed (its process died, was too late, or answered nonsense); no price. Another try may have one.
+    case failed = 5
 
     /// Whether there is a price to use.
     public var hasPrice: Bool { rawValue < ValuationStatus.invalid.rawValue }
@@ -230,6 +232,7 @@ public enum ValuationStatus: UInt8, Sendable, Hashable, CaseIterable {
         case .notConverged: "notConverged"
         case .invalid: "invalid"
         case .nonFinite: "nonFinite"
+        case .failed: "failed"
         }
     }
 }
@@ -243,6 +246,8 @@ public struct Valuations: Sendable, Hashable {
     /// Rows of derivatives by the raw inputs; empty unless asked for.
     public var gradients: [Double]
     public var statuses: [ValuationStatus]
+    /// Why the first of the rows that failed did, in words for the user.
+    public var failure: String?
 
     public init(
         prices: [Double], standardErrors: [Double] = [], gradients: [Double] = [], statuses: [ValuationStatus]? = nil

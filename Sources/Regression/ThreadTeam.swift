@@ -2,12 +2,12 @@ internal import CKernels
 
 /// Threads that run one function together (see CKernels/team.c). The results of what Cairn computes never depend on
 /// how many there are.
-final class ThreadTeam: @unchecked Sendable {
+package final class ThreadTeam: @unchecked Sendable {
     private let team: OpaquePointer
 
     /// - Parameter size: number of threads, the caller's included, at least 1. If the system refuses some, the team is
     ///   the caller alone.
-    init(size: Int) {
+    package init(size: Int) {
         guard let team = ck_team_create(Int32(clamping: max(1, size))) ?? ck_team_create(1) else {
             preconditionFailure("no memory for a team of threads")
         }
@@ -16,10 +16,10 @@ final class ThreadTeam: @unchecked Sendable {
 
     deinit { ck_team_destroy(team) }
 
-    var size: Int { Int(ck_team_size(team)) }
+    package var size: Int { Int(ck_team_size(team)) }
 
     /// Calls `body(thread)` for each thread at the same time and returns when all are done.
-    func run(_ body: (_ thread: Int) -> Void) {
+    package func run(_ body: (_ thread: Int) -> Void) {
         withoutActuallyEscaping(body) { body in
             var body = body
             withUnsafeMutablePointer(to: &body) { pointer in

@@ -310,6 +310,40 @@ package final class Journal: Sendable {
         }) ?? []
     }
 
+    /// Forgets the labels of an oracle, contracts on it included.
+    ///
+    /// - Parameter fingerprint: `name/version`, or what follows the `+` in a plug-in's version.
+    /// - Returns: how many.
+    /// - Throws: `JournalError` if there is no journal in the folder, or it cannot be used.
+    package static func invalidate(
+        in folder: String, oracle: String, fingerprint: String
+    ) throws(JournalError) -> Int {
+        guard FileManager.default.fileExists(atPath: "\(folder)/journal.sqlite") else {
+            throw JournalError(description: "\(folder): holds no journal; name the folder of storage.dir")
+        }
+        return try Journal(folder: folder, keptStudies: .max).invalidate(oracle: oracle, fingerprint: fingerprint)
+    }
+
+    package func invalidate(oracle: String, fingerprint: String) throws(JournalError) -> Int {
+        do {
+            return try database.write { db in
+                var gone = 0
+                for full in try String.fetchAll(db, sql: "SELECT DISTINCT oracle FROM label") {
+                    let base = full.prefix { $0 != "?" }
+                    guard base.hasPrefix("\(oracle)/"),
+                        base == fingerprint || base.dropFirst(oracle.count + 1) == fingerprint
+                            || base.hasSuffix("+\(fingerprint)")
+                    else { continue }
+                    try db.execute(sql: "DELETE FROM label WHERE oracle = ?", arguments: [full])
+                    gone += db.changesCount
+                }
+                return gone
+            }
+        } catch {
+            throw Self.explained(error, "\(folder)/journal.sqlite")
+        }
+    }
+
     // MARK: Blobs
 
     /// The bytes of a blob; nil if it is not here.

@@ -110,7 +110,8 @@ package final class Supervisor {
     private func readAddress(_ descriptor: Int32) throws -> String {
         var line: [UInt8] = []
         var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        let limit = Instant.now + .seconds(10)
+        // It starts every plug-in once, to ask for its descriptor.
+        let limit = Instant.now + .seconds(10 + 30 * cluster.oracles.count)
         while line.last != UInt8(ascii: "\n") {
             let result = poll(&item, 1, Int32(clamping: limit.millisecondsFromNow))
             if result < 0 && errno == EINTR { continue }

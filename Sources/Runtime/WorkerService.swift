@@ -3,7 +3,8 @@
 package import Cluster
 internal import Glibc
 package import Logging
-package import Regression
+internal import PlugIns
+internal import Regression
 import Synchronization
 internal import Wire
 internal import ZeroMQ
@@ -27,6 +28,7 @@ package final class WorkerService {
     private let computing: WorkThread
     private let bench: Bench
     private let signals: SignalQueue
+    private let oracles: KnownOracles
 
     private let dealer: Socket
     private let subscriber: Socket
@@ -48,22 +50,24 @@ package final class WorkerService {
     /// - Throws: `ZeroMQError` if the socket cannot be made.
     package init(
         role: Role, name: String, incarnation: Incarnation, address: String, cluster: ClusterFile,
-        oracles: [any Oracle], threads: Int, logger: Logger
+        oracles: KnownOracles, threads: Int, logger: Logger
     ) throws {
         self.address = address
         self.cluster = cluster
         self.logger = logger
         signals = SignalQueue(terminationSignals)
         computing = WorkThread()
-        bench = Bench(Workbench(oracles: oracles, threads: threads))
+        self.oracles = oracles
+        bench = Bench(Workbench(oracles: oracles.all, threads: threads))
         let context = Context()
         dealer = try Socket(context, .dealer, longestFrame: cluster.maxFrame)
         try dealer.connect(address)
         subscriber = try Socket(context, .subscribe, longestFrame: cluster.maxFrame)
-        worker = Worker(
-            settings: .init(
-                incarnation: incarnation, role: role, name: name, processID: getpid(),
-                oracles: role == .worker ? oracles.map { OracleReference($0) } : [], numerics: numericFingerprint))
+        var settings = Worker.Settings(
+            incarnation: incarnation, role: role, name: name, processID: getpid(),
+            oracles: role == .worker ? oracles.all.map { OracleReference($0) } : [], numerics: numericFingerprint)
+        settings.testimonies = oracles.testimonies
+        worker = Worker(settings: settings)
     }
 
     /// Works until it is told to leave, a termination signal comes, or standard input ends if that is asked for.

@@ -102,6 +102,7 @@ extension PBStudyEvent {
                     case .joined: .joined
                     case .lost: .lost
                     case .left: .left
+                    case .refused: .refused
                     }
                 $0.name = name
                 $0.detail = detail
@@ -144,6 +145,7 @@ extension PBStudyEvent {
                 case .joined: change = .joined
                 case .lost: change = .lost
                 case .left: change = .left
+                case .refused: change = .refused
                 default: throw WireError("an unknown change of a worker")
                 }
                 return .worker(change, name: worker.name, detail: worker.detail)

@@ -62,6 +62,9 @@ extension PBHello {
         slots = UInt32(hello.slots)
         credit = UInt32(hello.credit)
         oracles = hello.oracles.map(PBOracleReference.init)
+        if !hello.testimonies.isEmpty {
+            testimonies = hello.oracles.map { Data(hello.testimonies[$0]?.bytes ?? []) }
+        }
         numerics = hello.numerics
         held = hello.held.map(PBAttempt.init)
     }
@@ -79,9 +82,15 @@ extension PBHello {
             try check(oracles.count <= 4096, "\(oracles.count) oracles")
             var known: [OracleReference] = []
             for oracle in oracles { known.append(try oracle.value) }
+            try check(testimonies.isEmpty || testimonies.count == known.count, "\(testimonies.count) testimonies")
+            var said: [OracleReference: Digest] = [:]
+            for (oracle, testimony) in zip(known, testimonies) where !testimony.isEmpty {
+                guard let digest = Digest(bytes: testimony) else { throw WireError("a testimony that is no SHA-256") }
+                said[oracle] = digest
+            }
             return .init(
                 incarnation: Incarnation(incarnation), role: role, name: try text(name, upTo: 256, "a worker's name"),
-                processID: processID, slots: Int(slots), credit: Int(credit), oracles: known,
+                processID: processID, slots: Int(slots), credit: Int(credit), oracles: known, testimonies: said,
                 numerics: try text(numerics, "numerics"),
                 held: try attempts(held))
         }

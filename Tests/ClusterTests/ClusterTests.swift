@@ -324,6 +324,46 @@ import Testing
             assignments(coordinator.step(.received(hello(2), from: PeerID(8)), at: start), to: PeerID(8)).count == 2)
     }
 
+    /// Same fingerprint, other prices of the test vectors: the later one gets no work of it, and people are told, those
+    /// too whose study begins later.
+    @Test func ofTwoWorkersThatDisagreeTheLaterOneIsRefused() {
+        let (coordinator, study) = labelling()
+        let oracle = OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")
+        func hello(_ number: UInt64, says: [UInt8]) -> ToCoordinator {
+            .hello(
+                .init(
+                    incarnation: Incarnation(number), role: .worker, name: "w\(number)", processID: 1, slots: 2, credit: 2,
+                    oracles: [oracle], testimonies: [oracle: Digest(of: says)], numerics: "", held: []))
+        }
+        func given(_ number: UInt64, says: [UInt8]) -> Int {
+            let peer = PeerID(number)
+            return assignments(
+                coordinator.step(.received(hello(number, says: says), from: peer), at: start), to: peer
+            ).count
+        }
+        #expect(given(1, says: [1]) == 2)
+        #expect(given(2, says: [2]) == 0)
+        #expect(given(3, says: [1]) == 2)
+        // It keeps being refused when it says hello again, and when the first one is gone.
+        _ = coordinator.step(.received(.goodbye(Incarnation(1)), from: PeerID(1)), at: start)
+        #expect(given(2, says: [2]) == 0)
+
+        func refusals(_ study: StudyID) -> [String] {
+            let effects = coordinator.step(
+                .received(.watch(.init(study: study, term: 0, after: 0)), from: PeerID(60)), at: start)
+            return messages(effects, to: PeerID(60)).flatMap { message -> [String] in
+                guard case .events(let list) = message else { return [] }
+                return list.events.compactMap {
+                    if case .worker(.refused, let name, let detail) = $0.what { "\(name) \(detail)" } else { nil }
+                }
+            }
+        }
+        #expect(refusals(study).first?.hasPrefix("w2 oracle downAndOutPut: prices its test vectors otherwise") == true)
+        let next = ToCoordinator.Submission(token: 2, study: "", attachments: [])
+        _ = coordinator.step(.validated(next, StudyID(10), from: PeerID(99)), at: start)
+        #expect(refusals(StudyID(10)).count == 1)
+    }
+
     @Test func jobsOfStudiesThatNobodyKnowsAreCancelled() {
         let (coordinator, _) = labelling()
         let old = Attempt(job: JobID(study: StudyID(1234), batch: 2, items: 0..<5), number: 1)

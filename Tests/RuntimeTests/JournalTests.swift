@@ -87,6 +87,50 @@ import Testing
         }
     }
 
+    /// A wrong oracle's labels go; those of others, and of its other versions, stay.
+    @Test func labelsOfAnOracleCanBeForgotten() throws {
+        try inFolder { folder in
+            let fingerprints = ["heston/1+abc", "heston/1+abc?spot=1", "heston/1+abcd", "hestonian/1+abc", "asian/1"]
+            for asked in ["abc", "1+abc", "heston/1+abc"] {
+                var journal: Journal? = try Journal(folder: folder, keptStudies: 3)
+                try journal?.append(
+                    fingerprints.map {
+                        let name = String($0.prefix { $0 != "/" })
+                        return .labelsPaid(
+                            .init(name: name, fingerprint: $0), points: [1, 2, 3, 4], Valuations(prices: [0.1, 0.2]))
+                    }
+                ) { _ in nil }
+                #expect(throws: JournalError.self, "in use") {
+                    try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked)
+                }
+                journal = nil
+                #expect(try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked) == 4, "\(asked)")
+                #expect(try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked) == 0)
+                let after = try Journal(folder: folder, keptStudies: 3)
+                for fingerprint in fingerprints {
+                    let oracle = OracleReference(name: "any", fingerprint: fingerprint)
+                    let known = after.labels(oracle, [1, 2, 3, 4], dimension: 2)
+                    #expect(known.isEmpty == ["heston/1+abc", "heston/1+abc?spot=1"].contains(fingerprint))
+                }
+            }
+            #expect(throws: JournalError.self) {
+                try Journal.invalidate(in: folder + "/nothing", oracle: "heston", fingerprint: "abc")
+            }
+        }
+    }
+
+    /// What an oracle could not price is not kept: another try may have a price.
+    @Test func failuresAreNotPaid() throws {
+        try inFolder { folder in
+            let journal = try Journal(folder: folder, keptStudies: 3)
+            var paid = Valuations(prices: [0.1, .nan, .nan])
+            paid.statuses = [.ok, .failed, .nonFinite]
+            try journal.append([.labelsPaid(oracle, points: [1, 2, 3, 4, 5, 6], paid)]) { _ in nil }
+            let known = journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2)
+            #expect(known.count == 1 && known[0].first == 0 && known[0].valuations.prices == [0.1])
+        }
+    }
+
     @Test func theLedgerKnowsWhatWasPaid() throws {
         try inFolder { folder in
             let journal = try Journal(folder: folder, keptStudies: 3)

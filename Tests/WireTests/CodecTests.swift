@@ -61,12 +61,21 @@ private enum Sample {
         .predictions([0.5]),
     ]
 
-    static let toCoordinator: [ToCoordinator] =
+    static let toCoordinator: [ToCoordinator] = simple + finished
+    static let finished: [ToCoordinator] = results.map {
+        .finished(.init(incarnation: Incarnation(1), attempt: attempt, duration: .zero, outcome: .success($0)))
+    }
+    static let simple: [ToCoordinator] =
         [
             .hello(
                 .init(
                     incarnation: Incarnation(.max), role: .trainer, name: "näme", processID: -4, slots: 1, credit: 2,
                     oracles: [.init(name: "o", fingerprint: "f")], numerics: "n", held: [attempt])),
+            .hello(
+                .init(
+                    incarnation: Incarnation(1), role: .worker, name: "n", processID: 1, slots: 1, credit: 2,
+                    oracles: [.init(name: "o", fingerprint: "f"), .init(name: "p", fingerprint: "g")],
+                    testimonies: [.init(name: "p", fingerprint: "g"): Digest(of: [1])], numerics: "n", held: [])),
             .heartbeat(.init(incarnation: Incarnation(1), held: [attempt, attempt])),
             .progress(.init(incarnation: Incarnation(1), attempt: attempt, epoch: report)),
             .goodbye(Incarnation(2)),
@@ -86,9 +95,6 @@ private enum Sample {
                     incarnation: Incarnation(1), attempt: attempt, duration: .milliseconds(1500),
                     outcome: .failure(WorkFailure("no", isFinal: true)))),
         ]
-        + results.map {
-            .finished(.init(incarnation: Incarnation(1), attempt: attempt, duration: .zero, outcome: .success($0)))
-        }
 
     static let endings: [StudyEvent.Ending] = [
         .done(files: [.init(name: "summary.json", blob: blob)], incomplete: true), .failed("why"), .cancelled,
@@ -97,7 +103,8 @@ private enum Sample {
         [
             .phase(.search, note: "n"), .progress(.label, done: 3, total: 9), .epoch(.train, report, epochs: 14),
             .worker(.joined, name: "w", detail: "d"), .worker(.lost, name: "w", detail: ""),
-            .worker(.left, name: "w", detail: ""), .reassigned("r"), .abandoned("a"),
+            .worker(.left, name: "w", detail: ""), .worker(.refused, name: "w", detail: "d"), .reassigned("r"),
+            .abandoned("a"),
         ] + endings.map { .ended($0) }
 
     static let fromCoordinator: [FromCoordinator] =

@@ -23,6 +23,7 @@ struct Benchmarks {
         let all: [(name: String, run: (Peers) -> Answer)] = [
             ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya),
             ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts), ("shared", sharedCores),
+            ("plug-ins", plugIns),
             ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
         ]
         let names = all.map(\.name)

@@ -2,6 +2,7 @@
 
 internal import Cluster
 internal import FoundationEssentials
+package import PlugIns
 
 /// A cluster as its file describes it, every default filled in.
 package struct ClusterFile: Sendable, Hashable {
@@ -34,6 +35,8 @@ package struct ClusterFile: Sendable, Hashable {
     /// Where the coordinator keeps its journal; nil for nowhere.
     package var storage: String?
     package var pools: [Pool]
+    /// Plug-ins, each with its place in the file.
+    package var oracles: [PlugInSettings] = []
 
     /// One worker per core, everything else at its default.
     package init(cores: Int = ClusterFile.cores) {
@@ -56,7 +59,7 @@ package struct ClusterFile: Sendable, Hashable {
 
     /// Keys of the cluster file that belong to other ways to launch and to secure a cluster; this version knows the
     /// local launcher on loopback only, and says so instead of ignoring them.
-    private static let later = ["security", "oracles", "metrics"]
+    private static let later = ["security", "metrics"]
 
     private mutating func read(_ root: Section) {
         defer { root.close() }
@@ -104,6 +107,13 @@ package struct ClusterFile: Sendable, Hashable {
                     "lost", "must be at least two heartbeats (\(heartbeat) each), or one late one loses a worker")
             }
             if maxFrame < 4 << 20 { section.report("maxFrame", "must be at least 4MiB") }
+            section.close()
+        }
+        if let section = root.section("oracles") {
+            for name in section.keys {
+                guard let entry = section.section(name) else { continue }
+                if let oracle = PlugInSettings(name: name, entry) { oracles.append(oracle) }
+            }
             section.close()
         }
         if let section = root.section("pools") {
@@ -177,6 +187,8 @@ package struct ClusterFile: Sendable, Hashable {
             "pools:",
         ]
         lines += pools.map { "  \($0.name): {launcher: local, workers: \($0.workers)}" }
+        if !oracles.isEmpty { lines.append("oracles:") }
+        lines += oracles.flatMap(\.effective)
         return lines.joined(separator: "\n") + "\n"
     }
 }

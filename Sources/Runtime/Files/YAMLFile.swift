@@ -333,5 +333,5 @@ private func words(_ range: ClosedRange<Double>) -> String {
 
 /// A text as a YAML scalar.
 func yaml(_ text: String?) -> String {
-    "\"" + (text ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    "\"" + (text ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n") + "\""
 }

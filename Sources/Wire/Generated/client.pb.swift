@@ -440,6 +440,9 @@ nonisolated struct PBStudyEvent: Sendable {
       case joined // = 1
       case lost // = 2
       case left // = 3
+
+      /// Of one of its oracles.
+      case refused // = 4
       case UNRECOGNIZED(Int)
 
       init() {
@@ -452,6 +455,7 @@ nonisolated struct PBStudyEvent: Sendable {
         case 1: self = .joined
         case 2: self = .lost
         case 3: self = .left
+        case 4: self = .refused
         default: self = .UNRECOGNIZED(rawValue)
         }
       }
@@ -462,6 +466,7 @@ nonisolated struct PBStudyEvent: Sendable {
         case .joined: return 1
         case .lost: return 2
         case .left: return 3
+        case .refused: return 4
         case .UNRECOGNIZED(let i): return i
         }
       }
@@ -472,6 +477,7 @@ nonisolated struct PBStudyEvent: Sendable {
         .joined,
         .lost,
         .left,
+        .refused,
       ]
 
     }
@@ -1292,7 +1298,7 @@ nonisolated extension PBStudyEvent.WorkerChanged: SwiftProtobuf.Message, SwiftPr
 }
 
 nonisolated extension PBStudyEvent.WorkerChanged.Change: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CHANGE_UNSPECIFIED\0\u{1}JOINED\0\u{1}LOST\0\u{1}LEFT\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CHANGE_UNSPECIFIED\0\u{1}JOINED\0\u{1}LOST\0\u{1}LEFT\0\u{1}REFUSED\0")
 }
 
 nonisolated extension PBStudyEvent.File: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

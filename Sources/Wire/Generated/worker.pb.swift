@@ -138,6 +138,10 @@ nonisolated struct PBHello: Sendable {
   /// Jobs that run at a time.
   var slots: UInt32 = 0
 
+  /// One per oracle, or none: the SHA-256 (32 bytes) of its prices of its own test vectors, or empty. Workers whose
+  /// oracles have the same fingerprint and another digest are not given the same work.
+  var testimonies: [Data] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -505,7 +509,7 @@ nonisolated extension PBAttempt: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0\u{1}testimonies\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -522,6 +526,7 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       case 7: try { try decoder.decodeSingularStringField(value: &self.numerics) }()
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.held) }()
       case 9: try { try decoder.decodeSingularUInt32Field(value: &self.slots) }()
+      case 10: try { try decoder.decodeRepeatedBytesField(value: &self.testimonies) }()
       default: break
       }
     }
@@ -555,6 +560,9 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if self.slots != 0 {
       try visitor.visitSingularUInt32Field(value: self.slots, fieldNumber: 9)
     }
+    if !self.testimonies.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.testimonies, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -568,6 +576,7 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if lhs.numerics != rhs.numerics {return false}
     if lhs.held != rhs.held {return false}
     if lhs.slots != rhs.slots {return false}
+    if lhs.testimonies != rhs.testimonies {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

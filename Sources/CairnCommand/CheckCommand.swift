@@ -1,5 +1,4 @@
 import ArgumentParser
-import Pricing
 import Runtime
 
 struct CheckCommand: ParsableCommand {
@@ -14,14 +13,28 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         var problems: [String] = []
+        var studies: [String] = []
+        var clusters = ClusterFile()
         for file in files {
             do throws(InputError) {
                 let text = try StudyInputs.text(file)
                 if text.split(separator: "\n").contains(where: { $0.hasPrefix("study:") }) {
-                    _ = try StudyInputs(path: file, oracles: builtInOracles)
+                    studies.append(file)
                 } else {
-                    _ = try ClusterFile(name: file, text: text)
+                    clusters.oracles += try ClusterFile(name: file, text: text).oracles
                 }
+            } catch {
+                problems += error.problems.map(\.description)
+            }
+        }
+        // Studies may name the oracles of the clusters beside them. Nothing is started for clusters alone.
+        if studies.isEmpty { clusters.oracles = [] }
+        let oracles = KnownOracles(of: clusters, areTested: false, logger: common.logger("cairn"))
+        oracles.close()
+        problems += oracles.problems
+        for study in studies {
+            do throws(InputError) {
+                _ = try StudyInputs(path: study, oracles: oracles.all)
             } catch {
                 problems += error.problems.map(\.description)
             }

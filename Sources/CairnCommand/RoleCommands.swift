@@ -1,7 +1,6 @@
 import ArgumentParser
 import Cluster
 import Glibc
-import Pricing
 import Runtime
 
 /// Options of a process that is a part of a cluster.
@@ -12,9 +11,7 @@ struct RoleOptions: ParsableArguments {
     @Flag(help: "End when standard input ends: for a process that must not outlive the one that started it.")
     var exitOnEndOfInput = false
 
-    func file() throws(Ending) -> ClusterFile {
-        try reading { () throws(InputError) in try ClusterFile(name: cluster, text: try StudyInputs.text(cluster)) }
-    }
+    func file() throws(Ending) -> ClusterFile { try clusterFile(cluster) }
 }
 
 /// Options of a process that works for a coordinator.
@@ -53,10 +50,13 @@ struct CoordinatorCommand: ParsableCommand {
 
     func run() throws {
         let file = try role.file()
+        let logger = common.logger("coordinator")
         let service: CoordinatorService
+        // It checks studies and prices nothing: descriptors are enough.
+        let oracles = KnownOracles(of: file, areTested: false, logger: logger)
+        oracles.close()
         do {
-            service = try CoordinatorService(
-                cluster: file, oracles: builtInOracles, logger: common.logger("coordinator"))
+            service = try CoordinatorService(cluster: file, oracles: oracles.all, logger: logger)
         } catch {
             throw Ending.badInput("coordinator: \(error)")
         }
@@ -98,13 +98,17 @@ struct TrainerCommand: ParsableCommand {
 private func serve(
     _ role: Role, _ name: String, _ options: RoleOptions, _ connected: ConnectedOptions, _ common: CommonOptions
 ) throws {
-    let file = try options.file()
+    var file = try options.file()
+    // A trainer calls no oracle.
+    if role == .trainer { file.oracles = [] }
+    let logger = common.logger(name)
+    let oracles = KnownOracles(of: file, logger: logger)
+    defer { oracles.close() }
     let service: WorkerService
     do {
         service = try WorkerService(
             role: role, name: name, incarnation: try connected.life(), address: try connected.address(file),
-            cluster: file, oracles: builtInOracles, threads: role == .trainer ? file.trainerThreads : 1,
-            logger: common.logger(name))
+            cluster: file, oracles: oracles, threads: role == .trainer ? file.trainerThreads : 1, logger: logger)
     } catch let ending as Ending {
         throw ending
     } catch {

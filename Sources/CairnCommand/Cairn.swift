@@ -3,9 +3,19 @@
 import ArgumentParser
 import Glibc
 import Logging
+public import Regression
 import Runtime
 
-@main
+/// Does what the command line says, with oracles of one's own beside the built-in ones. All that `cairn` does, this does:
+/// a cluster that it starts consists of processes of the same executable, so every worker has the oracles.
+///
+/// - Parameter oracles: with names that no built-in oracle has.
+public func runCairn(oracles: [any Oracle] = []) -> Never {
+    provide(oracles)
+    Cairn.main()
+    exit(0)
+}
+
 struct Cairn: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cairn",
@@ -17,8 +27,7 @@ struct Cairn: ParsableCommand {
         version: cairnVersion,
         subcommands: [
             RunCommand.self, StudiesCommand.self, OracleCommand.self, CheckCommand.self, CoordinatorCommand.self,
-            WorkerCommand.self,
-            TrainerCommand.self, SimulateCommand.self,
+            WorkerCommand.self, TrainerCommand.self, SimulateCommand.self, LabelsCommand.self,
         ])
 
     static func main() {
@@ -89,6 +98,22 @@ func reading<Value>(_ body: () throws(InputError) -> Value) throws(Ending) -> Va
         return try body()
     } catch {
         throw .badInput(error.description)
+    }
+}
+
+/// The cluster that a file describes.
+func clusterFile(_ path: String) throws(Ending) -> ClusterFile {
+    try reading { () throws(InputError) in try ClusterFile(name: path, text: try StudyInputs.text(path)) }
+}
+
+/// A study and the files that it names. Plug-ins are only asked for what they are, and ended; if the study names one that
+/// cannot be used, the problem says why.
+func readStudy(_ path: String, oracles: KnownOracles) throws(Ending) -> StudyInputs {
+    oracles.close()
+    do throws(Ending) {
+        return try reading { () throws(InputError) in try StudyInputs(path: path, oracles: oracles.all) }
+    } catch {
+        throw .badInput(([error.message ?? ""] + oracles.problems).joined(separator: "\n"))
     }
 }
 

@@ -1,20 +1,46 @@
 import ArgumentParser
 import FoundationEssentials
-import Pricing
+import Glibc
+import PlugIns
 import Regression
 import Runtime
 
 struct OracleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "oracle", abstract: "The oracles: what there is, what they take, what they say.",
-        subcommands: [List.self, Describe.self, Price.self, Bench.self])
+        subcommands: [List.self, Describe.self, Price.self, Bench.self, Check.self])
 
-    private static func named(_ name: String) throws(Ending) -> any Oracle {
-        guard let oracle = builtInOracles.first(where: { $0.descriptor.name == name }) else {
-            let names = builtInOracles.map(\.descriptor.name).joined(separator: ", ")
-            throw .badInput("oracle \(name) is not known; there are: \(names)")
+    /// The cluster file whose plug-ins there are, too.
+    struct PlugInOptions: ParsableArguments {
+        @Option(
+            help:
+                "The cluster file whose oracles there are beside the built-in ones. Default: cluster.yaml, if it is here."
+        )
+        var cluster: String?
+
+        func file() throws(Ending) -> ClusterFile {
+            if let cluster { return try clusterFile(cluster) }
+            let isHere = FileManager.default.fileExists(atPath: "cluster.yaml")
+            return isHere ? try clusterFile("cluster.yaml") : ClusterFile()
         }
-        return oracle
+
+        /// - Parameter name: of the only one that is started if it is a plug-in; nil for all.
+        func oracles(
+            _ common: CommonOptions, name: String? = nil, areTested: Bool = true
+        ) throws(Ending) -> KnownOracles {
+            var file = try file()
+            if let name { file.oracles.removeAll { $0.name != name } }
+            return KnownOracles(of: file, areTested: areTested, logger: common.logger("cairn"))
+        }
+
+        /// - Parameter areTested: whether a plug-in prices its test vectors before it is used.
+        func named(_ name: String, _ common: CommonOptions, areTested: Bool = true) throws(Ending) -> any Oracle {
+            let known = try oracles(common, name: name, areTested: areTested)
+            if let oracle = known.all.first(where: { $0.descriptor.name == name }) { return oracle }
+            if !known.problems.isEmpty { throw .badInput(known.problems.joined(separator: "\n")) }
+            let names = known.all.map(\.descriptor.name) + (try file().oracles.map(\.name))
+            throw .badInput("oracle \(name) is not known; there are: \(names.joined(separator: ", "))")
+        }
     }
 
     private static func kind(_ input: OracleDescriptor.Input) -> String {
@@ -42,10 +68,13 @@ struct OracleCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the oracles.")
 
+        @OptionGroup var plugIns: PlugInOptions
         @OptionGroup var common: CommonOptions
 
         func run() throws {
-            let all = builtInOracles.map(\.descriptor)
+            let known = try plugIns.oracles(common, areTested: false)
+            known.close()
+            let all = known.all.map(\.descriptor)
             if common.json {
                 print(
                     JSON.array(
@@ -63,10 +92,11 @@ struct OracleCommand: ParsableCommand {
         @Argument(help: "The oracle's name.")
         var name: String
 
+        @OptionGroup var plugIns: PlugInOptions
         @OptionGroup var common: CommonOptions
 
         func run() throws {
-            let descriptor = try OracleCommand.named(name).descriptor
+            let descriptor = try plugIns.named(name, common, areTested: false).descriptor
             if common.json {
                 print(
                     JSON.object([
@@ -138,6 +168,55 @@ struct OracleCommand: ParsableCommand {
         }
     }
 
+    struct Check: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ask an oracle whether it keeps what an oracle promises.",
+            discussion: "A verdict per line; exit code 2 if one of them is FAILED.")
+
+        @Argument(help: "The oracle's name.")
+        var name: String
+
+        @OptionGroup var plugIns: PlugInOptions
+        @OptionGroup var common: CommonOptions
+
+        func run() throws {
+            let oracle = try plugIns.named(name, common, areTested: false)
+            let verdicts = OracleCheck(oracle).run { verdict in
+                guard !common.json else { return }
+                print("\(padded(verdict.outcome.rawValue, 8)) \(padded(verdict.name, 17)) \(verdict.words)")
+                fflush(nil)
+            }
+            let incidents = (oracle as? PlugIn)?.incidents
+            (oracle as? PlugIn)?.close()
+            if common.json {
+                print(
+                    JSON.object([
+                        ("oracle", .text(oracle.descriptor.fingerprint)),
+                        (
+                            "verdicts",
+                            .array(
+                                verdicts.map {
+                                    .object([
+                                        ("name", .text($0.name)), ("outcome", .text($0.outcome.rawValue)),
+                                        ("words", .text($0.words)),
+                                    ])
+                                })
+                        ), ("incidents", incidents.map(JSON.text) ?? .null),
+                    ]).text())
+            } else if let incidents {
+                print("incidents: \(incidents)")
+            }
+            let failed = verdicts.filter { $0.outcome == .failed }.map(\.name)
+            guard failed.isEmpty else {
+                throw Ending.badInput("oracle \(name) is not fit for use: \(failed.joined(separator: ", "))")
+            }
+        }
+
+        private func padded(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(0, width - text.count))
+        }
+    }
+
     struct Price: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Price the rows of a CSV file.",
@@ -158,10 +237,11 @@ struct OracleCommand: ParsableCommand {
         @Flag(help: "Write the derivatives too.")
         var gradient = false
 
+        @OptionGroup var plugIns: PlugInOptions
         @OptionGroup var common: CommonOptions
 
         func run() throws {
-            let oracle = try OracleCommand.named(name)
+            let oracle = try plugIns.named(name, common)
             if gradient && !oracle.descriptor.providesGradient {
                 throw Ending.badInput("oracle \(name) has no derivatives; leave out --gradient")
             }
@@ -198,6 +278,7 @@ struct OracleCommand: ParsableCommand {
         @Option(help: "The number of shares, for an oracle on several.")
         var assets: Int?
 
+        @OptionGroup var plugIns: PlugInOptions
         @OptionGroup var common: CommonOptions
 
         private struct Measurement {
@@ -214,7 +295,7 @@ struct OracleCommand: ParsableCommand {
         }
 
         func run() throws {
-            var oracle = try OracleCommand.named(name)
+            var oracle = try plugIns.named(name, common)
             if let assets {
                 guard let resized = oracle.resized(assets: assets) else {
                     throw Ending.badInput("oracle \(name) cannot have \(assets) shares")

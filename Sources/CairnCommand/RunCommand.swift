@@ -2,7 +2,6 @@ import ArgumentParser
 import Cluster
 import FoundationEssentials
 import Glibc
-import Pricing
 import Runtime
 
 struct RunCommand: ParsableCommand {
@@ -22,6 +21,9 @@ struct RunCommand: ParsableCommand {
 
     @Option(help: "Use the cluster whose coordinator has this address, such as tcp://127.0.0.1:5555.")
     var connect: String?
+
+    @Option(help: "With --connect: the cluster file whose oracles the study may name.")
+    var oracles: String?
 
     @Option(help: "The folder for the result; made if it is not there. Default: results/STUDY.")
     var out: String?
@@ -51,6 +53,9 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if cluster != nil && connect != nil { throw ValidationError("--cluster and --connect exclude each other.") }
+        if oracles != nil && connect == nil {
+            throw ValidationError("--oracles is for --connect; a cluster that is started here has those of --cluster.")
+        }
         if connect != nil && (workers != nil || shardSize != nil) {
             throw ValidationError(
                 "--workers and --shard-size are for a cluster that is started here, not for --connect.")
@@ -65,13 +70,10 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let inputs = try reading { () throws(InputError) in try StudyInputs(path: study, oracles: builtInOracles) }
-        var file = ClusterFile()
-        if let cluster {
-            file = try reading { () throws(InputError) in
-                try ClusterFile(name: cluster, text: try StudyInputs.text(cluster))
-            }
-        }
+        var file = try cluster.map { path throws(Ending) in try clusterFile(path) } ?? ClusterFile()
+        let logger = common.logger("cairn")
+        let known = try oracles.map { path throws(Ending) in try clusterFile(path) } ?? file
+        let inputs = try readStudy(study, oracles: KnownOracles(of: known, logger: logger))
         if let workers { file.pools = [.init(name: "here", workers: workers)] }
         if let shardSize { file.shardSize = shardSize }
         let folder = out ?? "results/\(inputs.file.study.name)"
@@ -92,7 +94,6 @@ struct RunCommand: ParsableCommand {
         }
         if file.storage == nil { file.storage = unfinished.folder }
 
-        let logger = common.logger("cairn")
         let supervisor = connect == nil ? try Supervisor(cluster: file, logger: logger) : nil
         defer { supervisor?.stop() }
         let ending: StudyClient.Ending

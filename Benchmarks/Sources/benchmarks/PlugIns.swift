@@ -1,0 +1,100 @@
+// What does it cost that an oracle is not in the process?
+
+import Foundation
+import PlugIns
+import Regression
+
+/// Calls of the smallest oracle (Examples/c/forward.c) through every way there is, against the same sum in Swift.
+func plugIns(_ peers: Peers) -> Answer {
+    let root = URL(filePath: Peers.package).deletingLastPathComponent()
+    let examples = root.appending(path: "Examples/c")
+    let build = FileManager.default.temporaryDirectory.appending(path: "cairn-bench-plugins-\(getpid())")
+    defer { try? FileManager.default.removeItem(at: build) }
+    let make = Process()
+    make.executableURL = URL(filePath: "/usr/bin/env")
+    make.arguments = ["make", "-s", "-C", examples.path, "OUT=\(build.path)", "all", "\(build.path)/service"]
+    do { try make.run() } catch {}
+    make.waitUntilExit()
+    let question = "What does it cost that an oracle is not in the process?"
+    guard make.terminationStatus == 0 else {
+        return Answer(
+            question: question, method: "Not measured: `make -C Examples/c` needs libprotobuf-c-dev and libzmq3-dev.",
+            lines: [])
+    }
+    let address = "ipc://\(build.path)/service.ipc"
+    let service = Process()
+    service.executableURL = build.appending(path: "service")
+    service.arguments = [address]
+    try! service.run()
+    defer { service.terminate() }
+
+    var lines: [Line] = []
+    let inside = perCall(InProcess())
+    lines.append(
+        Line(
+            what: "in Swift, batch 1 / 512", figure: "\(time(inside.alone)) a call",
+            ratio: "\(time(inside.each)) an input"))
+    let ways: [(String, PlugInSettings.Kind)] = [
+        ("shared library", .library(path: build.appending(path: "libforward.so").path)),
+        ("child process", .process(.init(arguments: [build.appending(path: "forward").path]))),
+        ("ZeroMQ service, ipc", .service(addresses: [address])),
+    ]
+    for (name, kind) in ways {
+        var settings = PlugInSettings(name: "forward", kind: kind)
+        settings.batch = 512
+        do {
+            let plugIn = try PlugIn(settings) { print("  \($0)") }
+            defer { plugIn.close() }
+            let cost = perCall(plugIn)
+            lines.append(
+                Line(
+                    what: "\(name), batch 1 / 512", figure: "\(time(cost.alone - inside.alone)) more a call",
+                    ratio: "\(time(cost.each - inside.each)) more an input"))
+        } catch {
+            lines.append(Line(what: name, figure: "not measured: \(error)"))
+        }
+    }
+    return Answer(
+        question: question,
+        method: """
+            The forward price of two inputs, which costs nothing, so that all time is overhead: the median of 21 rounds \
+            by the wall clock, one caller, calls of one input and of 512 inputs through the public oracle. Figures of \
+            plug-ins are above those of the same sum in Swift.
+            """, lines: lines)
+}
+
+private struct InProcess: Oracle {
+    let descriptor = OracleDescriptor(
+        name: "inside", version: "1", summary: "", citation: "",
+        inputs: [
+            .init(name: "rate", unit: "1/yr", meaning: "", lower: 0, upper: 0.1),
+            .init(name: "maturityYears", unit: "yr", meaning: "", lower: 0.1, upper: 5),
+        ])
+
+    func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
+        Valuations(prices: (0..<points.count / 2).map { 1 + points[2 * $0] * points[2 * $0 + 1] })
+    }
+}
+
+/// Seconds per call of one input, and per input of calls of 512.
+private func perCall(_ oracle: any Oracle) -> (alone: Double, each: Double) {
+    func median(_ points: [Double]) -> Double {
+        _ = oracle.evaluate(points, gradient: false)
+        // As many calls as take about 10 ms.
+        let first = seconds(1) { _ = oracle.evaluate(points, gradient: false) }
+        let calls = max(10, min(100_000, Int(0.01 / max(first, 1e-8))))
+        return (0..<21).map { _ in seconds(calls) { _ = oracle.evaluate(points, gradient: false) } }.sorted()[10]
+    }
+    let many = (0..<512).flatMap { [0.0001 * Double($0), 2] }
+    return (median([0.05, 2]), median(many) / 512)
+}
+
+private func seconds(_ calls: Int, _ body: () -> Void) -> Double {
+    let start = Clock.wall
+    for _ in 0..<calls { body() }
+    return (Clock.wall - start) / Double(calls)
+}
+
+private func time(_ seconds: Double) -> String {
+    abs(seconds) < 1e-6 ? "\(short(seconds * 1e9)) ns" : "\(short(seconds * 1e6)) µs"
+}

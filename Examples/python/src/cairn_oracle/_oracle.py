@@ -1,0 +1,427 @@
+"""The decorator, and the answers to Protos/oracle.proto."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import os
+import struct
+import sys
+import traceback
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, BinaryIO, Callable, Mapping, Optional, Sequence, Union
+
+from . import oracle_pb2 as pb
+
+#: The longest request that is read, in bytes.
+LONGEST_FRAME = 64 << 20
+
+Value = Union[float, int, str]
+
+
+class NoPrice(Exception):
+    """Raise it at an input that makes no sense. Any other exception means that the pricer failed."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One coordinate of an oracle's input, and the interval that a study gets when it names no other.
+
+    Without `kind` and `words` it is continuous. `words` makes it a choice: the function is given the word itself.
+    """
+
+    name: str
+    lower: float = 0.0
+    upper: float = 0.0
+    unit: str = "1"
+    meaning: str = ""
+    integer: bool = False
+    words: Sequence[str] = ()
+    logarithmic: bool = False
+    #: The value of whoever does not name one.
+    usual: Optional[Value] = None
+
+    def number(self, value: Value) -> float:
+        """What stands for a value in a row of numbers."""
+        return float(list(self.words).index(str(value))) if self.words else float(value)
+
+    def value(self, number: float) -> Value:
+        """What the function is given for a number."""
+        if self.words:
+            if not (number.is_integer() and 0 <= number < len(self.words)):
+                raise NoPrice(f"{self.name}: no word has number {number}")
+            return self.words[int(number)]
+        if self.integer:
+            if not number.is_integer():
+                raise NoPrice(f"{self.name}: {number} is no integer")
+            return int(number)
+        return number
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Where the contract is worth pricing: the sum of coefficient * input is at most `bound`."""
+
+    name: str
+    coefficients: Mapping[str, float]
+    bound: float = 0.0
+
+
+@dataclass(frozen=True)
+class TestVector:
+    """Inputs and their price, repeated by everyone who starts the oracle. The tolerance is absolute."""
+
+    __test__ = False  # not one of pytest's
+
+    inputs: Mapping[str, Value]
+    price: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Valuation:
+    """More than a price: what it is known to, its derivatives by the inputs (by name; 0 where one is left out)."""
+
+    price: float
+    standard_error: float = 0.0
+    gradient: Optional[Mapping[str, float]] = None
+    #: `OK`, `EXTENDED` (outside of the contract's range, such as knocked out at the start) or `NOT_CONVERGED`.
+    status: str = "OK"
+
+
+_GRADIENTS = {
+    "none": pb.Descriptor.NO_GRADIENT,
+    "exact": pb.Descriptor.EXACT,
+    "differences": pb.Descriptor.DIFFERENCES,
+    "commonPaths": pb.Descriptor.COMMON_PATHS,
+}
+
+
+def oracle(
+    *,
+    version: str,
+    inputs: Sequence[Input],
+    name: Optional[str] = None,
+    vectorised: bool = False,
+    summary: Optional[str] = None,
+    citation: str = "",
+    licence: str = "",
+    constraints: Sequence[Constraint] = (),
+    test_vectors: Sequence[TestVector] = (),
+    gradient: str = "none",
+    stochastic: bool = False,
+    cost_seconds: float = 1e-3,
+    depends: Sequence[str] = (),
+    fingerprint: Optional[str] = None,
+) -> Callable[[Callable[..., Any]], "Oracle"]:
+    """Makes a function an oracle.
+
+    Pointwise, the function gets each input by name and returns a price, or a `Valuation`. Vectorised, it gets a list per
+    input and returns a sequence of prices or `Valuation`s. An oracle with derivatives (`gradient`: exact, differences
+    or commonPaths) also gets `gradient`, whether they are wanted; a stochastic one gets `seed` (vectorised: `seeds`).
+
+    Args:
+        version: of the oracle, in letters, digits and . _ + : -.
+        depends: installed packages whose versions belong to the fingerprint, such as ["QuantLib"].
+        fingerprint: by default a hash of the file that holds the function, of `version`, of Python's version and of
+            `depends`. What the file imports from other files of yours is not in it: then raise `version`.
+
+    Raises:
+        ValueError: if the description contradicts itself.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Oracle:
+        return Oracle(
+            function,
+            vectorised=vectorised,
+            descriptor=_descriptor(
+                name or function.__name__,
+                version,
+                fingerprint or _fingerprint(function, version, depends),
+                summary if summary is not None else (inspect.getdoc(function) or "").split("\n")[0],
+                citation,
+                licence,
+                inputs,
+                constraints,
+                test_vectors,
+                gradient,
+                stochastic,
+                cost_seconds,
+            ),
+            inputs=tuple(inputs),
+        )
+
+    return decorate
+
+
+def _fingerprint(function: Callable[..., Any], version: str, depends: Sequence[str]) -> str:
+    parts = [version, ".".join(map(str, sys.version_info[:3]))]
+    try:
+        with open(inspect.getsourcefile(function) or "", "rb") as file:
+            parts.append(hashlib.sha256(file.read()).hexdigest())
+    except (OSError, TypeError):
+        raise ValueError("the function has no source file; name a fingerprint") from None
+    parts += [f"{package} {metadata.version(package)}" for package in depends]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _descriptor(
+    name: str,
+    version: str,
+    fingerprint: str,
+    summary: str,
+    citation: str,
+    licence: str,
+    inputs: Sequence[Input],
+    constraints: Sequence[Constraint],
+    test_vectors: Sequence[TestVector],
+    gradient: str,
+    stochastic: bool,
+    cost_seconds: float,
+) -> pb.Descriptor:
+    if gradient not in _GRADIENTS:
+        raise ValueError(f"gradient: {gradient!r} is none of {', '.join(_GRADIENTS)}")
+    names = [given.name for given in inputs]
+    if not names or len(set(names)) != len(names):
+        raise ValueError("inputs: there must be one at least, and none twice")
+    descriptor = pb.Descriptor(
+        name=name,
+        version=version,
+        fingerprint=fingerprint,
+        summary=summary,
+        citation=citation,
+        licence=licence,
+        gradient=_GRADIENTS[gradient],
+        stochastic=stochastic,
+        cost_seconds=cost_seconds,
+    )
+    for given in inputs:
+        entry = descriptor.inputs.add(
+            name=given.name,
+            unit=given.unit,
+            meaning=given.meaning,
+            lower=given.lower,
+            upper=given.upper,
+            words=given.words,
+            scale=pb.Descriptor.LOGARITHMIC if given.logarithmic else pb.Descriptor.LINEAR,
+        )
+        entry.kind = (
+            pb.Descriptor.CHOICE if given.words else pb.Descriptor.INTEGER if given.integer else pb.Descriptor.CONTINUOUS
+        )
+        if given.usual is not None:
+            entry.usual = given.number(given.usual)
+    for constraint in constraints:
+        unknown = set(constraint.coefficients) - set(names)
+        if unknown:
+            raise ValueError(f"constraint {constraint.name}: {', '.join(sorted(unknown))} is no input")
+        descriptor.constraints.add(
+            name=constraint.name,
+            inputs=[names.index(key) for key in constraint.coefficients],
+            coefficients=list(constraint.coefficients.values()),
+            bound=constraint.bound,
+        )
+    for vector in test_vectors:
+        if set(vector.inputs) != set(names):
+            raise ValueError(f"a test vector has inputs {sorted(vector.inputs)}, not {sorted(names)}")
+        descriptor.test_vectors.add(
+            inputs=[given.number(vector.inputs[given.name]) for given in inputs],
+            price=vector.price,
+            tolerance=vector.tolerance,
+        )
+    return descriptor
+
+
+class Oracle:
+    """A pricer that answers Cairn. It is still the function that it was: `forward(rate=0.05, maturityYears=1)`."""
+
+    def __init__(
+        self, function: Callable[..., Any], *, vectorised: bool, descriptor: pb.Descriptor, inputs: Sequence[Input]
+    ) -> None:
+        self.function = function
+        self.vectorised = vectorised
+        self.descriptor = descriptor
+        self.inputs = inputs
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    # Answers
+
+    def answer(self, request: bytes) -> bytes:
+        """The reply to a request, both without their length.
+
+        Raises:
+            ValueError: if the bytes are no request.
+        """
+        try:
+            asked = pb.Request.FromString(request)
+        except Exception as error:  # protobuf's own, which has another name in every version
+            raise ValueError("no request") from error
+        reply = pb.Reply(id=asked.id)
+        kind = asked.WhichOneof("what")
+        if kind == "describe":
+            reply.descriptor.CopyFrom(self.descriptor)
+        elif kind == "evaluate":
+            what = self._problem(asked.evaluate)
+            if what:
+                reply.failure = what
+            else:
+                self._evaluate(asked.evaluate, reply.valuations)
+        else:
+            reply.failure = "neither describe nor evaluate was asked"
+        return bytes(reply.SerializeToString())
+
+    def _problem(self, asked: pb.Evaluate) -> Optional[str]:
+        count, width = asked.count, len(self.inputs)
+        if count * width != len(asked.inputs):
+            return f"{len(asked.inputs)} numbers for {count} points of {width} inputs"
+        if self.descriptor.stochastic and len(asked.seeds) != count:
+            return f"{len(asked.seeds)} seeds for {count} points"
+        if asked.gradient and self.descriptor.gradient == pb.Descriptor.NO_GRADIENT:
+            return "there are no derivatives"
+        return None
+
+    def _evaluate(self, asked: pb.Evaluate, given: pb.Valuations) -> None:
+        count = asked.count
+        numbers = list(asked.inputs)
+        columns = [numbers[i * count : (i + 1) * count] for i in range(len(self.inputs))]
+        results: list[Union[Valuation, Exception]]
+        if self.vectorised:
+            results = self._vector(columns, asked)
+        else:
+            results = [
+                self._point([column[k] for column in columns], asked.gradient, asked.seeds[k] if asked.seeds else None)
+                for k in range(count)
+            ]
+        given.fingerprint = self.descriptor.fingerprint
+        gradients = [0.0] * (len(numbers) if asked.gradient else 0)
+        prices: list[float] = []
+        errors: list[float] = []
+        statuses: list[Any] = []
+        messages: list[str] = []
+        for k, result in enumerate(results):
+            if isinstance(result, Exception):
+                prices.append(0.0)
+                errors.append(0.0)
+                statuses.append(pb.INVALID if isinstance(result, NoPrice) else pb.FAILED)
+                if not isinstance(result, NoPrice):
+                    messages.append(f"{type(result).__name__}: {result}")
+                continue
+            slopes = [float((result.gradient or {}).get(entry.name, 0.0)) for entry in self.inputs]
+            if asked.gradient:
+                for i, slope in enumerate(slopes):
+                    gradients[i * count + k] = slope
+            isNumber = math.isfinite(result.price) and math.isfinite(result.standard_error)
+            isNumber = isNumber and (not asked.gradient or all(map(math.isfinite, slopes)))
+            prices.append(result.price)
+            errors.append(result.standard_error)
+            statuses.append(pb.Status.Value(result.status) if isNumber else pb.NON_FINITE)
+        given.prices.extend(prices)
+        if self.descriptor.stochastic:
+            given.standard_errors.extend(errors)
+        given.gradients.extend(gradients)
+        if any(statuses):
+            given.statuses.extend(statuses)
+        given.message = messages[0][:1000] if messages else ""
+
+    def _extras(self, gradient: bool) -> dict[str, Any]:
+        return {} if self.descriptor.gradient == pb.Descriptor.NO_GRADIENT else {"gradient": gradient}
+
+    def _point(self, row: Sequence[float], gradient: bool, seed: Optional[int]) -> Union[Valuation, Exception]:
+        try:
+            arguments: dict[str, Any] = {entry.name: entry.value(x) for entry, x in zip(self.inputs, row)}
+            arguments.update(self._extras(gradient))
+            if seed is not None:
+                arguments["seed"] = seed
+            return _valuation(self.function(**arguments))
+        except NoPrice as problem:
+            return problem
+        except Exception as problem:  # whatever the pricer throws fails this point alone
+            traceback.print_exc()
+            return problem
+
+    def _vector(self, columns: Sequence[Sequence[float]], asked: pb.Evaluate) -> list[Union[Valuation, Exception]]:
+        count = asked.count
+        try:
+            arguments: dict[str, Any] = {
+                entry.name: [entry.value(x) for x in column] for entry, column in zip(self.inputs, columns)
+            }
+            arguments.update(self._extras(asked.gradient))
+            if self.descriptor.stochastic:
+                arguments["seeds"] = list(asked.seeds)
+            results: list[Union[Valuation, Exception]] = [_valuation(value) for value in self.function(**arguments)]
+            if len(results) != count:
+                raise RuntimeError(f"{len(results)} results for {count} points")
+            return results
+        except Exception as problem:
+            if count == 1:
+                if not isinstance(problem, NoPrice):
+                    traceback.print_exc()
+                return [problem]
+        # One of them is bad: it shall fail alone.
+        results = []
+        for k in range(count):
+            alone = pb.Evaluate(count=1, seeds=asked.seeds[k : k + 1], gradient=asked.gradient)
+            results += self._vector([[column[k]] for column in columns], alone)
+        return results
+
+    # Transports
+
+    def run(self, arguments: Optional[Sequence[str]] = None) -> None:
+        """What a program does: serves Cairn on standard input and output, or with `--bind ADDRESS` on a ZeroMQ socket;
+        with `--fingerprint` it prints that."""
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        if given == ["--fingerprint"]:
+            print(self.descriptor.fingerprint)
+        elif len(given) == 2 and given[0] == "--bind":
+            self.serve(given[1])
+        elif given:
+            sys.exit(f"{sys.argv[0]}: takes no argument, --fingerprint, or --bind ADDRESS such as tcp://127.0.0.1:7001")
+        else:
+            # What the pricer prints must not end up among the answers.
+            answers = os.fdopen(os.dup(1), "wb")
+            os.dup2(2, 1)
+            self.stream(sys.stdin.buffer, answers)
+
+    def stream(self, requests: BinaryIO, answers: BinaryIO) -> None:
+        """Answers requests until they end. Each message follows its length: four bytes, little-endian.
+
+        Raises:
+            ValueError: if the bytes are no requests.
+        """
+        while True:
+            head = requests.read(4)
+            if not head:
+                return
+            if len(head) < 4:
+                raise ValueError("the input ends in the middle of a length")
+            (size,) = struct.unpack("<I", head)
+            if size > LONGEST_FRAME:
+                raise ValueError(f"a request of {size} bytes")
+            request = requests.read(size)
+            if len(request) < size:
+                raise ValueError("the input ends in the middle of a request")
+            answer = self.answer(request)
+            answers.write(struct.pack("<I", len(answer)) + answer)
+            answers.flush()
+
+    def serve(self, address: str) -> None:
+        """Answers requests on a ZeroMQ socket that is bound to `address`; needs pyzmq. Never returns."""
+        import zmq
+
+        socket: Any = zmq.Context.instance().socket(zmq.REP)
+        socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_FRAME)
+        socket.bind(address)
+        while True:
+            request = socket.recv()
+            try:
+                socket.send(self.answer(request))
+            except ValueError as problem:
+                socket.send(pb.Reply(failure=str(problem)).SerializeToString())
+
+
+def _valuation(value: Any) -> Valuation:
+    return value if isinstance(value, Valuation) else Valuation(float(value))

@@ -1,0 +1,396 @@
+// An oracle behind transports: batches to instances, failures to the inputs that cause them.
+//
+// The problem: an instance may die, hang, or answer nonsense at any time, by its own fault, by that of one input in a
+// hundred, or because somebody killed it. Giving up the batch would bill good inputs for a bad one; pricing it again as it
+// is would kill one instance after another. So a batch that came to nothing is halved and tried again, by an instance in
+// a new life, until the input that it is due to stands alone; only an input that fails alone, three times, has failed.
+// Whatever is killed from outside leaves no trace in any price.
+//
+// An instance that comes back might not be the same oracle any more (a library was updated, a licence ran out). So it
+// describes itself anew and prices again what was priced first, its witness; the same happens every now and then. An
+// oracle that gives another answer is not asked again.
+
+internal import Glibc
+internal import Regression
+internal import Synchronization
+
+/// Where the random streams of all prices start, unless somebody asks for another place: prices of near points differ
+/// by what differs in the points.
+let usualSeed: UInt64 = 1
+
+/// An oracle in child processes or services. Safe from any thread; one evaluation at a time.
+final class RemoteOracle: Oracle, @unchecked Sendable {
+    let descriptor: OracleDescriptor
+    private let described: PlugInDescriptor
+    private let settings: PlugInSettings
+    private let report: @Sendable (String) -> Void
+    private let state: Mutex<State>
+    /// Held while something is evaluated: instances belong to who holds it.
+    private let turn = Mutex<Void>(())
+    private let instances: [Instance]
+    private let team: ThreadTeam
+
+    private final class Instance {
+        let transport: any Transport
+        var id: UInt64 = 0
+        /// Answers since its witness was heard.
+        var answers = 0
+        var isReady = false
+        /// When to try again to start it, in `milliseconds()`.
+        var due = 0
+        var failedStarts = 0
+        init(_ transport: any Transport) { self.transport = transport }
+    }
+
+    private struct State {
+        var counts: [Incident.Kind: Int] = [:]
+        /// Why it is not asked any more.
+        var quarantine: String?
+        /// Seconds per input in the batches so far, slow ones counted more; nil before the first.
+        var pace: Double?
+        var witness: (row: [Double], price: UInt64)?
+        var isClosed = false
+    }
+
+    private struct Task {
+        var rows: Range<Int>
+        var tries = 0
+        /// How often an instance that should have done it was not there.
+        var absences = 0
+    }
+
+    /// What an evaluation is made of; shared by the threads that work on it.
+    private struct Board {
+        var tasks: [Task]
+        var valuations: Valuations
+        /// By the first row.
+        var failures: [Int: String] = [:]
+    }
+
+    /// Starts of an instance that fail one after the other before it counts as gone for a while. A service that gives no
+    /// answer has been waited for already.
+    private let mostFailedStarts: Int
+    /// How long, in milliseconds.
+    private static let absence = 5000
+    private static let triesAlone = 3
+    private static let answersPerWitness = 256
+
+    /// Asks an instance what it is.
+    ///
+    /// - Throws: `PlugInError` if there is none, or it describes itself badly.
+    init(
+        _ settings: PlugInSettings, transports: [any Transport], report: @escaping @Sendable (String) -> Void
+    ) throws(PlugInError) {
+        self.settings = settings
+        self.report = report
+        instances = transports.map { Instance($0) }
+        team = ThreadTeam(size: instances.count)
+        if case .service = settings.kind { mostFailedStarts = 1 } else { mostFailedStarts = 6 }
+        state = Mutex(State())
+        var described: PlugInDescriptor?
+        var problem: PlugInError?
+        // Of several instances one that answers is enough; and any may be killed from outside.
+        for instance in [[Instance]](repeating: instances, count: mostFailedStarts).joined() where described == nil {
+            do throws(Incident) {
+                try instance.transport.open()
+                described = try Self.describe(instance, settings)
+            } catch {
+                let rest = instance.transport.close()
+                problem =
+                    problem ?? PlugInError(description: "\(instance.transport.who) \(error.words)\(Self.after(rest))")
+            }
+        }
+        guard let described else { throw problem! }
+        try described.expect(settings.fingerprint)
+        self.described = described
+        descriptor = described.oracle
+        for instance in instances where instance.transport.isOpen { instance.isReady = true }
+    }
+
+    deinit { close() }
+
+    /// Ends all instances. What is evaluated later fails.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        turn.withLock { _ in
+            for instance in instances { _ = instance.transport.close() }
+        }
+    }
+
+    func restart() {
+        turn.withLock { _ in
+            for instance in instances {
+                _ = instance.transport.close()
+                instance.isReady = false
+                instance.due = 0
+            }
+        }
+    }
+
+    /// What went wrong so far, in words; nil if nothing did.
+    var incidents: String? {
+        let counts = state.withLock { $0.counts }
+        let words = Incident.Kind.allCases.compactMap { kind in counts[kind].map { "\(kind) \($0)" } }
+        return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    // MARK: Evaluation
+
+    func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
+        evaluate(points, gradient: gradient, seed: usualSeed)
+    }
+
+    /// - Parameter seed: where the random streams of a stochastic oracle start.
+    func evaluate(_ points: [Double], gradient: Bool, seed: UInt64) -> Valuations {
+        let width = descriptor.inputs.count
+        precondition(points.count.isMultiple(of: width), "\(points.count) numbers are no rows of \(width)")
+        let count = points.count / width
+        guard count > 0 else { return Valuations(prices: []) }
+        let nothing = [Double](repeating: .nan, count: count)
+        // Several instances share what would be one batch.
+        let size = max(1, min(settings.batch, (count + instances.count - 1) / instances.count))
+        let tasks = stride(from: 0, to: count, by: size).map { Task(rows: $0..<min($0 + size, count)) }
+        let board = Mutex(
+            Board(
+                tasks: tasks.reversed(),
+                valuations: Valuations(
+                    prices: nothing, standardErrors: descriptor.isStochastic ? nothing : [],
+                    gradients: gradient ? [Double](repeating: .nan, count: points.count) : [],
+                    statuses: [ValuationStatus](repeating: .failed, count: count))))
+        let refusal = state.withLock { $0.isClosed ? "is closed" : $0.quarantine }
+        turn.withLock { _ in
+            if let refusal {
+                board.withLock { $0.failures[0] = refusal }
+                return
+            }
+            if tasks.count > 1 && instances.count > 1 {
+                team.run { thread in
+                    for k in stride(from: thread, to: self.instances.count, by: self.team.size) {
+                        self.work(board, points, gradient, seed) { $0 == k }
+                    }
+                }
+            }
+            // All of it, or what those who went away have left.
+            work(board, points, gradient, seed) { _ in true }
+        }
+        return board.withLock { board in
+            if let first = board.failures.keys.min() {
+                board.valuations.failure = "oracle \(descriptor.name): \(board.failures[first]!)"
+            }
+            return board.valuations
+        }
+    }
+
+    /// Does tasks until there are none, or none of the instances that may be used is there.
+    private func work(
+        _ board: borrowing Mutex<Board>, _ points: [Double], _ gradient: Bool, _ seed: UInt64,
+        with mayUse: (Int) -> Bool
+    ) {
+        let width = descriptor.inputs.count
+        let mine = instances.indices.filter(mayUse).map { instances[$0] }
+        while let task = board.withLock({ $0.tasks.popLast() }) {
+            let instance = mine.first { $0.due <= milliseconds() } ?? mine[0]
+            let rows = points[task.rows.lowerBound * width..<task.rows.upperBound * width]
+            do throws(Incident) {
+                let answer = try price(rows, gradient, seed, instance)
+                board.withLock { store(answer, task.rows, &$0) }
+                continue
+            } catch {
+                let isAway = error.kind == .unavailable
+                if isAway, task.absences + 1 < instances.count || mine.count < instances.count {
+                    // Somebody else may be there.
+                    board.withLock { $0.tasks.append(Task(rows: task.rows, absences: task.absences + 1)) }
+                    if mine.count < instances.count { return }
+                    continue
+                }
+                let place = describe(rows.prefix(width))
+                let what = task.rows.count == 1 ? "at \(place)" : "pricing \(task.rows.count) points from \(place) on"
+                if isAway || error.kind == .changed {
+                    // So it would be for all that is left.
+                    report("oracle \(descriptor.name): \(error.words) (\(what)); no prices")
+                    board.withLock { board in
+                        for task in board.tasks + [task] { board.failures[task.rows.lowerBound] = error.words }
+                        board.tasks = []
+                    }
+                    return
+                }
+                var next: [Task] = []
+                if task.rows.count > 1 {
+                    let middle = task.rows.lowerBound + task.rows.count / 2
+                    next = [Task(rows: middle..<task.rows.upperBound), Task(rows: task.rows.lowerBound..<middle)]
+                } else if error.kind != .refused && task.tries + 1 < Self.triesAlone {
+                    next = [Task(rows: task.rows, tries: task.tries + 1)]
+                }
+                report(
+                    "oracle \(descriptor.name): \(error.words) (\(what)); \(next.isEmpty ? "no price" : "tried again")")
+                board.withLock { board in
+                    board.tasks += next
+                    if next.isEmpty { board.failures[task.rows.lowerBound] = "\(what): \(error.words)" }
+                }
+            }
+        }
+    }
+
+    private func describe(_ row: some Sequence<Double>) -> String {
+        zip(descriptor.inputs, row).map { "\($0.name) \($0.text(of: $1))" }.joined(separator: ", ")
+    }
+
+    private func store(_ answer: Answer, _ rows: Range<Int>, _ board: inout Board) {
+        let width = descriptor.inputs.count
+        board.valuations.prices.replaceSubrange(rows, with: answer.prices)
+        board.valuations.statuses.replaceSubrange(rows, with: answer.statuses)
+        if !answer.standardErrors.isEmpty {
+            board.valuations.standardErrors.replaceSubrange(rows, with: answer.standardErrors)
+        }
+        if !answer.gradients.isEmpty {
+            board.valuations.gradients.replaceSubrange(
+                rows.lowerBound * width..<rows.upperBound * width, with: answer.gradients)
+        }
+        if let k = answer.statuses.firstIndex(of: .failed) {
+            let words = answer.message.isEmpty ? "it says that it failed" : answer.message
+            board.failures[rows.lowerBound + k] = words
+        }
+    }
+
+    // MARK: Instances
+
+    /// Prices rows on an instance that is brought to life if need be.
+    ///
+    /// - Throws: `Incident`; unless the oracle merely refused, the instance is closed then.
+    private func price(
+        _ rows: ArraySlice<Double>, _ gradient: Bool, _ seed: UInt64, _ instance: Instance
+    ) throws(Incident) -> Answer {
+        if let quarantine = state.withLock({ $0.quarantine }) { throw Incident(kind: .changed, words: quarantine) }
+        try prepare(instance)
+        do throws(Incident) {
+            if instance.answers >= Self.answersPerWitness { try hearWitness(instance) }
+            let answer = try ask(rows, gradient, seed, instance)
+            instance.answers += 1
+            if answer.nonFinite > 0 {
+                report(
+                    "oracle \(descriptor.name): \(answer.nonFinite) prices that are no finite numbers, with a good status"
+                )
+            }
+            if !gradient, seed == usualSeed, answer.statuses[0] == .ok {
+                let row = Array(rows.prefix(descriptor.inputs.count))
+                state.withLock { state in
+                    if state.witness == nil { state.witness = (row, answer.prices[0].bitPattern) }
+                }
+            }
+            return answer
+        } catch {
+            throw ended(instance, error)
+        }
+    }
+
+    private func ask(
+        _ rows: ArraySlice<Double>, _ gradient: Bool, _ seed: UInt64, _ instance: Instance
+    ) throws(Incident) -> Answer {
+        let width = descriptor.inputs.count
+        let count = rows.count / width
+        instance.id &+= 1
+        let request = OracleMessages.evaluate(
+            id: instance.id, rows: rows, width: width, gradient: gradient,
+            seed: descriptor.isStochastic ? seed : nil)
+        // A batch that hangs is found out by the usual pace, many timeouts earlier; it is judged input by input.
+        let whole = settings.timeout.seconds
+        let usual = state.withLock { $0.pace }.map { min(whole, 10 * $0 + 1e-3) } ?? whole
+        let start = milliseconds()
+        let reply = try instance.transport.exchange(
+            request, longest: OracleMessages.longestAnswer(count: count, width: width),
+            within: .milliseconds(Int64(1000 * min(whole + Double(count - 1) * usual, 1e9))))
+        let answer = try OracleMessages.valuations(
+            reply, to: instance.id, count: count, gradient: gradient, described: described)
+        let pace = 1e-3 * Double(milliseconds() - start + 1) / Double(count)
+        state.withLock { $0.pace = max(pace, 0.9 * ($0.pace ?? 0)) }
+        return answer
+    }
+
+    /// Brings an instance to life.
+    private func prepare(_ instance: Instance) throws(Incident) {
+        guard !instance.isReady || !instance.transport.isOpen else { return }
+        // Failing at once would spend all of a job's attempts in no time: whoever needs it now waits until it is due.
+        while instance.due > milliseconds() { usleep(UInt32(1000 * max(1, instance.due - milliseconds()))) }
+        while true {
+            do throws(Incident) {
+                try instance.transport.open()
+                let now = try Self.describe(instance, settings)
+                guard now == described else {
+                    throw Incident(
+                        kind: .changed,
+                        words: now.fingerprint == described.fingerprint
+                            ? "describes itself differently under the same fingerprint \(now.fingerprint)"
+                            : "changed its fingerprint from \(described.fingerprint) to \(now.fingerprint)")
+                }
+                instance.isReady = true
+                try hearWitness(instance)
+                instance.failedStarts = 0
+                return
+            } catch {
+                let incident = ended(instance, error)
+                guard incident.kind != .changed else { throw incident }
+                report("oracle \(descriptor.name): \(incident.words) (starting)")
+                instance.failedStarts += 1
+                guard instance.failedStarts < mostFailedStarts else {
+                    instance.failedStarts = 0
+                    instance.due = milliseconds() + Self.absence
+                    throw Incident(kind: .unavailable, words: incident.words)
+                }
+                usleep(UInt32(50_000 * instance.failedStarts))
+            }
+        }
+    }
+
+    /// The witness must say what it said before.
+    private func hearWitness(_ instance: Instance) throws(Incident) {
+        instance.answers = 0
+        guard let witness = state.withLock({ $0.witness }) else { return }
+        let answer = try ask(witness.row[...], false, usualSeed, instance)
+        guard answer.statuses[0] == .ok, answer.prices[0].bitPattern == witness.price else {
+            throw Incident(
+                kind: .changed,
+                words: "changed its answer at \(describe(witness.row)): "
+                    + "\(Double(bitPattern: witness.price)) before, \(answer.prices[0]) (\(answer.statuses[0].name)) now; "
+                    + "an oracle gives the same bits for the same input, or another fingerprint")
+        }
+    }
+
+    /// Takes note of an incident, and ends the life in which it happened.
+    private func ended(_ instance: Instance, _ incident: Incident) -> Incident {
+        let who = instance.transport.who
+        var words = "\(who) \(incident.words)"
+        if incident.kind != .refused {
+            words += Self.after(instance.transport.close())
+            instance.isReady = false
+        }
+        if incident.kind == .unavailable { instance.due = milliseconds() + Self.absence }
+        state.withLock { state in
+            state.counts[incident.kind, default: 0] += 1
+            if incident.kind == .changed, state.quarantine == nil { state.quarantine = words }
+        }
+        return Incident(kind: incident.kind, words: words)
+    }
+
+    private static func after(_ rest: String) -> String { rest.isEmpty ? "" : "; \(rest)" }
+
+    private static func describe(_ instance: Instance, _ settings: PlugInSettings) throws(Incident) -> PlugInDescriptor
+    {
+        instance.id &+= 1
+        var limit = settings.timeout
+        // A process may have much to load.
+        if case .process = settings.kind { limit = max(limit, .seconds(30)) }
+        let reply = try instance.transport.exchange(
+            OracleMessages.describe(id: instance.id), longest: OracleMessages.longestDescriptor, within: limit)
+        return try OracleMessages.descriptor(reply, to: instance.id, name: settings.name)
+    }
+}
+
+extension PlugInDescriptor {
+    /// Throws unless the fingerprint is the one that the user wants.
+    func expect(_ wanted: String?) throws(PlugInError) {
+        guard let wanted, wanted != fingerprint else { return }
+        throw PlugInError(
+            description: "has fingerprint \(fingerprint), not \(wanted) as `fingerprint` demands; "
+                + "if it was changed on purpose, write the new one there")
+    }
+}

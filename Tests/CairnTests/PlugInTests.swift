@@ -1,0 +1,174 @@
+import Foundation
+import Testing
+
+/// Plug-in oracles as their user meets them: cluster file, commands, studies. The plug-in is
+/// `PlugInsTests/Resources/misbehaving.py`, which needs nothing but Python.
+@Suite struct PlugInTests {
+    private static let script = Cairn.root.appending(path: "Tests/PlugInsTests/Resources/misbehaving.py").path
+
+    private static func cluster(_ kind: String, more: String = "") -> String {
+        """
+        coordinator: {bind: "tcp://127.0.0.1:*", publish: "tcp://127.0.0.1:*"}
+        limits: {crashLimit: 2}
+        pools:
+          here: {launcher: local, workers: 2}
+        oracles:
+          mine:
+            kind: process
+            command: [python3, \(script), \(kind)]
+            timeout: 20s
+            workingFolder: work
+        \(more)
+        """
+    }
+
+    private static let study = """
+        study: own-oracle
+        oracle: mine
+        labelScale: 1
+        domain: {rate: [0, 1], maturityYears: [0.5, 2]}
+        data: {base: 300, test: 50}
+        surrogate: {layers: [8]}
+        training: {epochs: 2}
+        search:
+          seeds: {worst: 0.1}
+          stages: [{steps: 5}]
+        """
+
+    private func inFolder(_ kind: String, more: String = "", _ body: (URL) throws -> Void) throws {
+        try Cairn.inFolder { folder in
+            try FileManager.default.createDirectory(
+                at: folder.appending(path: "work"), withIntermediateDirectories: true)
+            try Data(Self.cluster(kind, more: more).utf8).write(to: folder.appending(path: "cluster.yaml"))
+            try Data(Self.study.utf8).write(to: folder.appending(path: "study.yaml"))
+            try body(folder)
+        }
+    }
+
+    @Test func theCommandsKnowThem() throws {
+        try inFolder("good") { folder in
+            // cluster.yaml of the folder is taken without being named.
+            let list = try Cairn.run(["oracle", "list"], in: folder)
+            #expect(list.code == 0 && list.out.contains("mine") && list.out.contains("downAndOutPut"), "\(list.err)")
+            let described = try Cairn.run(["oracle", "describe", "mine", "--cluster", "cluster.yaml"], in: folder)
+            #expect(described.out.contains("fingerprint: mine/1+a"), "\(described.out) \(described.err)")
+            try Data("maturityYears,rate\n2,0.25\n1,0.5\n".utf8).write(to: folder.appending(path: "p.csv"))
+            let priced = try Cairn.run(["oracle", "price", "mine", "--input", "p.csv"], in: folder)
+            #expect(priced.out == "price,standardError,status\n1.5,0.0,ok\n1.5,0.0,ok\n", "\(priced.out) \(priced.err)")
+            let unknown = try Cairn.run(["oracle", "describe", "yours"], in: folder)
+            #expect(unknown.code == 2 && unknown.err.contains("mine"))
+            let checked = try Cairn.run(["check", "cluster.yaml", "study.yaml"], in: folder)
+            #expect(checked.code == 0, "\(checked.err)")
+        }
+    }
+
+    @Test func aGoodOracleIsFitForUse() throws {
+        try inFolder("good") { folder in
+            let result = try Cairn.run(["oracle", "check", "mine"], in: folder)
+            #expect(result.code == 0, "\(result.out) \(result.err)")
+            for name in ["shape", "determinism", "batch invariance", "bounds", "speed", "restart"] {
+                #expect(result.out.contains("ok       \(name)"), "\(name): \(result.out)")
+            }
+            #expect(result.out.contains("skipped  gradient"))
+        }
+    }
+
+    @Test(arguments: [("not deterministic", "determinism"), ("batch", "batch invariance"), ("late life", "restart")])
+    func aBadOracleIsNot(kind: String, verdict: String) throws {
+        try inFolder(kind) { folder in
+            let result = try Cairn.run(["oracle", "check", "mine", "--json"], in: folder)
+            #expect(result.code == 2 && result.err.contains(verdict), "\(kind): \(result.out) \(result.err)")
+            #expect(result.out.contains("FAILED"))
+        }
+    }
+
+    @Test func everyProblemOfAnEntryIsSaidAtOnce() throws {
+        let more = """
+              bad name:
+                kind: procces
+              empty: {kind: process}
+              lib: {kind: library, batch: 3, command: [x]}
+              far: {kind: service, addresses: ["http://here"], timeout: 5}
+              many: {kind: process, command: [x], batch: 0, limits: {memory: much, cpu: 1s}, standardError: loud}
+            """
+        try inFolder("good", more: more) { folder in
+            let result = try Cairn.run(["check", "cluster.yaml"], in: folder)
+            #expect(result.code == 2)
+            for words in [
+                "an oracle's name has", "'procces' is not known; did you mean process?",
+                "oracles.empty.command: is missing: the program", "oracles.lib.batch: has no meaning for a library",
+                "oracles.lib.command: is for kind: process", "oracles.lib.path: is missing",
+                "'http://here' must be tcp://HOST:PORT", "'5' is no duration", "oracles.many.batch: 0 is out of range",
+                "oracles.many.limits.memory: 'much' is no size", "oracles.many.limits.cpu: unknown key",
+                "oracles.many.standardError: 'loud' is not known",
+            ] {
+                #expect(result.err.contains(words), "\(words): \(result.err)")
+            }
+            #expect(result.err.split(separator: "\n").allSatisfy { $0.hasPrefix("cluster.yaml:") }, "\(result.err)")
+        }
+    }
+
+    @Test func anOracleThatCannotBeStartedIsSaid() throws {
+        try inFolder("good", more: "  broken: {kind: process, command: [/no/such/program]}") { folder in
+            let list = try Cairn.run(["oracle", "list"], in: folder)
+            #expect(list.code == 0 && list.out.contains("mine") && !list.out.contains("broken"))
+            #expect(list.err.contains("cannot be started"), "\(list.err)")
+            try Data(Self.study.replacing("oracle: mine", with: "oracle: broken").utf8)
+                .write(to: folder.appending(path: "study.yaml"))
+            let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml"], in: folder)
+            #expect(result.code == 2 && result.err.contains("'/no/such/program' cannot be started"), "\(result.err)")
+        }
+    }
+
+    // MARK: Studies
+
+    private func files(_ folder: URL) throws -> [String: Data] {
+        var files: [String: Data] = [:]
+        for name in ["maximizers.csv", "training.csv", "surrogate.safetensors", "surrogate-mitigated.safetensors"] {
+            files[name] = try Data(contentsOf: folder.appending(path: name))
+        }
+        return files
+    }
+
+    /// Its processes are killed again and again, everywhere: the same bytes as undisturbed, whatever the batch.
+    @Test func killingPlugInsChangesNothing() throws {
+        try inFolder("good") { folder in
+            let quiet = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "quiet"], in: folder)
+            try #require(quiet.code == 0, "\(quiet.err)")
+            let text = Self.cluster("slow everywhere").replacing("timeout: 20s", with: "timeout: 20s\n    batch: 7")
+                .replacing("crashLimit: 2", with: "crashLimit: 10")
+            try Data(text.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            let running = try Cairn.start(
+                ["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "loud"], in: folder)
+            let work = folder.appending(path: "work").resolvingSymlinksInPath().path
+            #expect(running.waits(for: "worker here-2 joined"), "\(running.text(running.err))")
+            var kills = 0
+            while running.process.isRunning {
+                usleep(.random(in: 50_000..<250_000))
+                let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+                let victims = all.compactMap { Int32($0) }.filter {
+                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/cwd")) == work
+                }
+                if kills < 100, let victim = victims.randomElement(), kill(victim, SIGKILL) == 0 { kills += 1 }
+            }
+            let result = running.wait()
+            #expect(result.code == 0, "after \(kills): \(result.err)")
+            #expect(kills >= 10, "it was over after \(kills)")
+            let (a, b) = (try files(folder.appending(path: "quiet")), try files(folder.appending(path: "loud")))
+            for name in a.keys { #expect(a[name] == b[name], "\(name) after \(kills) kills") }
+        }
+    }
+
+    /// One input in the domain kills it: the job is tried elsewhere, then given up, and both the input and what the
+    /// plug-in said last are in the message.
+    @Test func aCulpritIsNamedInTheEnd() throws {
+        try inFolder("crash everywhere") { folder in
+            let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "r"], in: folder)
+            #expect(result.code == 1, "\(result.err)")
+            #expect(
+                result.err.contains("label: items") && result.err.contains("was ended by signal 11")
+                    && result.err.contains("at rate ") && result.err.contains("its standard error ended: about to"),
+                "\(result.err)")
+        }
+    }
+}
