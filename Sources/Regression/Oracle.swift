@@ -15,7 +15,9 @@
 ///         providesGradient: false)
 ///
 ///     func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
-///         Valuations(prices: (0..<points.count / 2).map { 1 + points[2 * $0] * points[2 * $0 + 1] })
+///         var prices: [Double] = []
+///         for row in stride(from: 0, to: points.count, by: 2) { prices.append(1 + points[row] * points[row + 1]) }
+///         return Valuations(prices: prices)
 ///     }
 /// }
 /// ```

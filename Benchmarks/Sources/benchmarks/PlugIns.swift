@@ -72,7 +72,9 @@ private struct InProcess: Oracle {
         ])
 
     func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
-        Valuations(prices: (0..<points.count / 2).map { 1 + points[2 * $0] * points[2 * $0 + 1] })
+        var prices: [Double] = []
+        for row in stride(from: 0, to: points.count, by: 2) { prices.append(1 + points[row] * points[row + 1]) }
+        return Valuations(prices: prices)
     }
 }
 
@@ -85,7 +87,7 @@ private func perCall(_ oracle: any Oracle) -> (alone: Double, each: Double) {
         let calls = max(10, min(100_000, Int(0.01 / max(first, 1e-8))))
         return (0..<21).map { _ in seconds(calls) { _ = oracle.evaluate(points, gradient: false) } }.sorted()[10]
     }
-    let many = (0..<512).flatMap { [0.0001 * Double($0), 2] }
+    let many = (0..<512).flatMap { (k: Int) -> [Double] in [0.0001 * Double(k), 2] }
     return (median([0.05, 2]), median(many) / 512)
 }
 
