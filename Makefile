@@ -15,13 +15,13 @@ run: build
 
 ## test       install what is missing, build, and run the tests; among them 20,000 simulated schedules of faults
 test: system
-	swift build -c release --build-tests
+	swift build -c release --product CairnPackageTests
 	swift test -c release --skip-build
 	.build/release/cairn simulate --count 20000
 
 ## test-long  the tests and, for a quarter of an hour, the main job at full size under ten seeds and actions
 test-long: system
-	swift build -c release --build-tests
+	swift build -c release --product CairnPackageTests
 	CAIRN_LONG_TESTS=all swift test -c release --skip-build
 
 ## fuzz       feed everything that reads bytes of others to libFuzzer, SECONDS=… for each of eight readers
@@ -89,4 +89,4 @@ lint:
 
 ## clean      remove what was built
 clean:
-	rm -rf .build .build-fuzz .build-mutations results
+	rm -rf .build .build-fuzz .build-mutations .build-address .build-thread results

@@ -206,9 +206,7 @@ package struct Schedule: Sendable {
         if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
         settings.shardSize = pick([1, 3, 8, 64, 10_000])
         settings.rowsPerJob = pick([16, 64, 10_000])
-        settings.steeredCost = pick([
-            0, 0.02, 0.05, .infinity, .infinity, .infinity, .infinity, .infinity, .infinity, .infinity,
-        ])
+        settings.steeredCost = chance(0.1) ? 0 : chance(0.1) ? 0.02 : .infinity
         settings.publisher = "publisher"
         workers = 1 + stream.below(5)
         trainers = 1 + stream.below(2)

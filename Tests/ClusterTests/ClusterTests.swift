@@ -332,7 +332,8 @@ import Testing
         func hello(_ number: UInt64, says: [UInt8]) -> ToCoordinator {
             .hello(
                 .init(
-                    incarnation: Incarnation(number), role: .worker, name: "w\(number)", processID: 1, slots: 2, credit: 2,
+                    incarnation: Incarnation(number), role: .worker, name: "w\(number)", processID: 1, slots: 2,
+                    credit: 2,
                     oracles: [oracle], testimonies: [oracle: Digest(of: says)], numerics: "", held: []))
         }
         func given(_ number: UInt64, says: [UInt8]) -> Int {
