@@ -21,14 +21,20 @@ protocol Transport: AnyObject {
     /// - Parameters:
     ///   - longest: the most bytes that the answer may have.
     ///   - limit: how long to wait for it.
+    ///   - isWanted: asked again and again, at least every `attention` milliseconds; false ends the wait.
     /// - Throws: `Incident` if there is no answer; then this life must be ended.
-    func exchange(_ request: [UInt8], longest: Int, within limit: Duration) throws(Incident) -> [UInt8]
+    func exchange(
+        _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
+    ) throws(Incident) -> [UInt8]
 
     /// Ends this life.
     ///
     /// - Returns: what else is known of it, such as the end of its standard error; may be empty.
     func close() -> String
 }
+
+/// The longest that a transport waits without asking whether its answer is still wanted, in milliseconds.
+let attention = 20
 
 /// A child process that leads a process group of its own.
 final class ChildProcess: Transport {
@@ -97,7 +103,9 @@ final class ChildProcess: Transport {
         line = []
     }
 
-    func exchange(_ request: [UInt8], longest: Int, within limit: Duration) throws(Incident) -> [UInt8] {
+    func exchange(
+        _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
+    ) throws(Incident) -> [UInt8] {
         guard let process else { throw Incident(kind: .died, words: "is not there") }
         let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
         let frame = withUnsafeBytes(of: UInt32(request.count).littleEndian) { Array($0) } + request
@@ -125,7 +133,8 @@ final class ChildProcess: Transport {
             guard left > 0 else {
                 throw Incident(kind: .late, words: "gave no answer within \(limit)")
             }
-            guard poll(&items, nfds_t(items.count), Int32(clamping: left)) > 0 else { continue }
+            guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
+            guard poll(&items, nfds_t(items.count), Int32(min(left, attention))) > 0 else { continue }
             if items[1].revents != 0 { readStandardError() }
             if items[0].revents != 0 {
                 let isOver = readOutput()

@@ -27,6 +27,8 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private let state: Mutex<State>
     /// Held while something is evaluated: instances belong to who holds it.
     private let turn = Mutex<Void>(())
+    /// Whoever waits for an answer then gives up.
+    private let isClosed = Atomic<Bool>(false)
     private let instances: [Instance]
     private let team: ThreadTeam
 
@@ -49,7 +51,6 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         /// Seconds per input in the batches so far, slow ones counted more; nil before the first.
         var pace: Double?
         var witness: (row: [Double], price: UInt64)?
-        var isClosed = false
     }
 
     private struct Task {
@@ -93,7 +94,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         for instance in [[Instance]](repeating: instances, count: mostFailedStarts).joined() where described == nil {
             do throws(Incident) {
                 try instance.transport.open()
-                described = try Self.describe(instance, settings)
+                described = try Self.describe(instance, settings, isWanted: { true })
             } catch {
                 let rest = instance.transport.close()
                 problem =
@@ -109,9 +110,9 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
 
     deinit { close() }
 
-    /// Ends all instances. What is evaluated later fails.
+    /// Ends all instances. What is being evaluated fails within a fraction of a second, what is evaluated later at once.
     func close() {
-        state.withLock { $0.isClosed = true }
+        isClosed.store(true, ordering: .relaxed)
         turn.withLock { _ in
             for instance in instances { _ = instance.transport.close() }
         }
@@ -157,7 +158,6 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                     prices: nothing, standardErrors: descriptor.isStochastic ? nothing : [],
                     gradients: gradient ? [Double](repeating: .nan, count: points.count) : [],
                     statuses: [ValuationStatus](repeating: .failed, count: count))))
-        let refusal = state.withLock { $0.isClosed ? "is closed" : $0.quarantine }
         turn.withLock { _ in
             if let refusal {
                 board.withLock { $0.failures[0] = refusal }
@@ -196,6 +196,13 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 board.withLock { store(answer, task.rows, &$0) }
                 continue
             } catch {
+                guard isWanted else {
+                    board.withLock { board in
+                        board.failures[task.rows.lowerBound] = "is closed"
+                        board.tasks = []
+                    }
+                    return
+                }
                 let isAway = error.kind == .unavailable
                 if isAway, task.absences + 1 < instances.count || mine.count < instances.count {
                     // Somebody else may be there.
@@ -254,13 +261,18 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
 
     // MARK: Instances
 
+    private var isWanted: Bool { !isClosed.load(ordering: .relaxed) }
+
+    /// Why it is not to be asked; nil if it is.
+    private var refusal: String? { isWanted ? state.withLock { $0.quarantine } : "is closed" }
+
     /// Prices rows on an instance that is brought to life if need be.
     ///
     /// - Throws: `Incident`; unless the oracle merely refused, the instance is closed then.
     private func price(
         _ rows: ArraySlice<Double>, _ gradient: Bool, _ seed: UInt64, _ instance: Instance
     ) throws(Incident) -> Answer {
-        if let quarantine = state.withLock({ $0.quarantine }) { throw Incident(kind: .changed, words: quarantine) }
+        if let refusal { throw Incident(kind: .changed, words: refusal) }
         try prepare(instance)
         do throws(Incident) {
             if instance.answers >= Self.answersPerWitness { try hearWitness(instance) }
@@ -298,7 +310,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         let start = milliseconds()
         let reply = try instance.transport.exchange(
             request, longest: OracleMessages.longestAnswer(count: count, width: width),
-            within: .milliseconds(Int64(1000 * min(whole + Double(count - 1) * usual, 1e9))))
+            within: .milliseconds(Int64(1000 * min(whole + Double(count - 1) * usual, 1e9))), isWanted: { isWanted })
         let answer = try OracleMessages.valuations(
             reply, to: instance.id, count: count, gradient: gradient, described: described)
         let pace = 1e-3 * Double(milliseconds() - start + 1) / Double(count)
@@ -310,11 +322,12 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private func prepare(_ instance: Instance) throws(Incident) {
         guard !instance.isReady || !instance.transport.isOpen else { return }
         // Failing at once would spend all of a job's attempts in no time: whoever needs it now waits until it is due.
-        while instance.due > milliseconds() { usleep(UInt32(1000 * max(1, instance.due - milliseconds()))) }
+        while isWanted, instance.due > milliseconds() { usleep(UInt32(1000 * attention)) }
         while true {
+            guard isWanted else { throw Incident(kind: .unavailable, words: "is closed") }
             do throws(Incident) {
                 try instance.transport.open()
-                let now = try Self.describe(instance, settings)
+                let now = try Self.describe(instance, settings, isWanted: { isWanted })
                 guard now == described else {
                     throw Incident(
                         kind: .changed,
@@ -328,7 +341,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 return
             } catch {
                 let incident = ended(instance, error)
-                guard incident.kind != .changed else { throw incident }
+                guard incident.kind != .changed, isWanted else { throw incident }
                 report("oracle \(descriptor.name): \(incident.words) (starting)")
                 instance.failedStarts += 1
                 guard instance.failedStarts < mostFailedStarts else {
@@ -373,14 +386,16 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
 
     private static func after(_ rest: String) -> String { rest.isEmpty ? "" : "; \(rest)" }
 
-    private static func describe(_ instance: Instance, _ settings: PlugInSettings) throws(Incident) -> PlugInDescriptor
-    {
+    private static func describe(
+        _ instance: Instance, _ settings: PlugInSettings, isWanted: () -> Bool
+    ) throws(Incident) -> PlugInDescriptor {
         instance.id &+= 1
         var limit = settings.timeout
         // A process may have much to load.
         if case .process = settings.kind { limit = max(limit, .seconds(30)) }
         let reply = try instance.transport.exchange(
-            OracleMessages.describe(id: instance.id), longest: OracleMessages.longestDescriptor, within: limit)
+            OracleMessages.describe(id: instance.id), longest: OracleMessages.longestDescriptor, within: limit,
+            isWanted: isWanted)
         return try OracleMessages.descriptor(reply, to: instance.id, name: settings.name)
     }
 }

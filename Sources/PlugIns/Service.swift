@@ -30,7 +30,9 @@ final class Service: Transport {
         }
     }
 
-    func exchange(_ request: [UInt8], longest: Int, within limit: Duration) throws(Incident) -> [UInt8] {
+    func exchange(
+        _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
+    ) throws(Incident) -> [UInt8] {
         guard let socket else { throw Incident(kind: .died, words: "is not connected") }
         let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
         do {
@@ -40,7 +42,8 @@ final class Service: Transport {
             while true {
                 let left = deadline - milliseconds()
                 guard left > 0 else { throw Incident(kind: .late, words: "gave no answer within \(limit)") }
-                guard wait(for: [socket], wakeup: wakeup, atMost: left).sockets[0] else { continue }
+                guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
+                guard wait(for: [socket], wakeup: wakeup, atMost: min(left, attention)).sockets[0] else { continue }
                 guard let frames = try socket.receive() else { continue }
                 guard frames.count == 2, frames[0].isEmpty else {
                     throw Incident(

@@ -130,32 +130,116 @@ import Testing
         return files
     }
 
-    /// Its processes are killed again and again, everywhere: the same bytes as undisturbed, whatever the batch.
+    /// Processes that work in a folder.
+    private static func processes(in folder: URL) -> [Int32] {
+        let place = folder.resolvingSymlinksInPath().path
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return all.compactMap { Int32($0) }.filter {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/cwd")) == place
+        }
+    }
+
+    private struct Summary: Decodable {
+        struct Search: Decodable {
+            struct Calls: Decodable { var total, repeated, reused: Int }
+            var oracleCalls: Calls
+        }
+        struct Cluster: Decodable { var copies: Int }
+        var search: Search
+        var cluster: Cluster
+
+        init(in folder: URL) throws {
+            self = try JSONDecoder().decode(
+                Summary.self, from: Data(contentsOf: folder.appending(path: "summary.json")))
+        }
+    }
+
+    /// Its processes are killed a hundred times at random: the same bytes as undisturbed, whatever the batch, and only
+    /// what was in flight is paid for again. The plug-in itself writes down every price that it gives.
     @Test func killingPlugInsChangesNothing() throws {
         try inFolder("good") { folder in
+            let study = Self.study.replacing("base: 300, test: 50", with: "base: 600, test: 100")
+            try Data(study.utf8).write(to: folder.appending(path: "study.yaml"))
             let quiet = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "quiet"], in: folder)
             try #require(quiet.code == 0, "\(quiet.err)")
-            let text = Self.cluster("slow everywhere").replacing("timeout: 20s", with: "timeout: 20s\n    batch: 7")
+            let batch = 7
+            let text = Self.cluster("slow and counted")
+                .replacing("timeout: 20s", with: "timeout: 20s\n    batch: \(batch)")
                 .replacing("crashLimit: 2", with: "crashLimit: 10")
             try Data(text.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            let work = folder.appending(path: "work")
+            try FileManager.default.removeItem(at: work)
+            try FileManager.default.createDirectory(at: work, withIntermediateDirectories: true)
             let running = try Cairn.start(
                 ["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "loud"], in: folder)
-            let work = folder.appending(path: "work").resolvingSymlinksInPath().path
             #expect(running.waits(for: "worker here-2 joined"), "\(running.text(running.err))")
-            var kills = 0
+            var killed: Set<Int32> = []
             while running.process.isRunning {
-                usleep(.random(in: 50_000..<250_000))
-                let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-                let victims = all.compactMap { Int32($0) }.filter {
-                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/cwd")) == work
-                }
-                if kills < 100, let victim = victims.randomElement(), kill(victim, SIGKILL) == 0 { kills += 1 }
+                usleep(.random(in: 40_000..<120_000))
+                // Those that have come to life: to be killed before that again and again is to be unavailable.
+                let living = try Self.lives(work).subtracting(killed)
+                let victims = Self.processes(in: work).filter(living.contains)
+                guard killed.count < 100, let victim = victims.randomElement() else { continue }
+                if kill(victim, SIGKILL) == 0 { killed.insert(victim) }
             }
+            let kills = killed.count
             let result = running.wait()
             #expect(result.code == 0, "after \(kills): \(result.err)")
-            #expect(kills >= 10, "it was over after \(kills)")
+            #expect(kills == 100, "it was over too early")
             let (a, b) = (try files(folder.appending(path: "quiet")), try files(folder.appending(path: "loud")))
             for name in a.keys { #expect(a[name] == b[name], "\(name) after \(kills) kills") }
+
+            let summary = try Summary(in: folder.appending(path: "loud"))
+            let calls = summary.search.oracleCalls
+            func lines(_ name: String) throws -> Int {
+                try String(contentsOf: work.appending(path: name), encoding: .utf8).split(separator: "\n").count
+            }
+            let (asked, answered) = (try lines("asked"), try lines("answered"))
+            let lives = try Self.lives(work).count
+            #expect(lives >= kills, "\(lives) lives")
+            #expect(asked - answered <= kills * batch, "in flight: \(asked) asked, \(answered) answered")
+            // What was answered, the study counts; beside that there is the witness of each life and of each 256 answers,
+            // and what a second attempt at a job gave: each at most two seconds long.
+            #expect(calls.repeated == 0 || summary.cluster.copies > 0)
+            let unpaid = answered - (calls.total - calls.reused + calls.repeated)
+            #expect(
+                unpaid <= lives + answered / 256 + 200 * summary.cluster.copies,
+                "\(answered) answered, \(calls), \(lives) lives, \(summary.cluster)")
+        }
+    }
+
+    /// The numbers of the processes of `misbehaving.py` that have begun to work in a folder.
+    private static func lives(_ folder: URL) throws -> Set<Int32> {
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        return Set(names.filter { $0.hasPrefix("life-") }.compactMap { Int32($0.split(separator: "-").last!) })
+    }
+
+    /// A worker whose call is not wanted any more and cannot be stopped ends itself; nothing of its plug-in stays.
+    @Test func aWorkerThatIsStuckTakesItsPlugInWithIt() throws {
+        try inFolder("hanging family") { folder in
+            let address = "ipc://\(folder.path)/c"
+            let text = Self.cluster("hanging family").replacing("timeout: 20s", with: "timeout: 600s")
+                .replacing(
+                    #"bind: "tcp://127.0.0.1:*", publish: "tcp://127.0.0.1:*""#,
+                    with: #"bind: "\#(address)", publish: "\#(address)p""#)
+            try Data(text.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            let cluster = ["--cluster", "cluster.yaml"]
+            let coordinator = try Cairn.start(["coordinator"] + cluster, in: folder)
+            let worker = try Cairn.start(["worker", "--name", "w"] + cluster, in: folder)
+            defer { for process in [coordinator, worker] { process.process.terminate() } }
+            let running = try Cairn.start(
+                ["run", "study.yaml", "--connect", address, "--oracles", "cluster.yaml"], in: folder)
+            let work = folder.appending(path: "work")
+            let sign = work.appending(path: "misbehaved").path
+            for _ in 0..<3000 where !FileManager.default.fileExists(atPath: sign) { usleep(10_000) }
+            #expect(!Self.processes(in: work).isEmpty, "\(running.text(running.err))")
+            let list = try Cairn.run(["studies", "--connect", address], in: folder)
+            let study = try #require(list.out.split(separator: " ").first, "\(list.out) \(list.err)")
+            let cancelled = try Cairn.run(["studies", "cancel", String(study), "--connect", address], in: folder)
+            #expect(cancelled.code == 0, "\(cancelled.err)")
+            #expect(worker.wait().code == 75, "\(worker.text(worker.err))")
+            _ = running.wait()
+            #expect(Self.processes(in: work).isEmpty)
         }
     }
 

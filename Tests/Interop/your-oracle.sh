@@ -48,7 +48,7 @@ optionType,barrierType,spot,barrier,rebate,strike,maturityYears,volatility,rate,
 call,downAndOut,100,80,0,100,1,0.2,0.05,0
 call,downAndOut,100,70,0,110,2,0.2,0.05,0
 CSV
-cairn oracle price hestonBarrier --input p.csv --out python.csv
+cairn oracle price deskBarrier --input p.csv --out python.csv
 cairn oracle price hestonCpp --cluster cpp.yaml --input q.csv --out cpp.csv
 cairn oracle price barrier --input r.csv --out closed.csv
 python3 - <<'PYTHON'

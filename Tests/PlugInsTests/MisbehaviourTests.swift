@@ -220,7 +220,6 @@ import Testing
         }
     }
 
-    /// The process that started it dies at once, by a signal that nobody can handle: so does the plug-in.
     @Test func closingEndsAllProcesses() throws {
         try inFolder("good") { settings, _ in
             settings.instances = 3
@@ -231,6 +230,29 @@ import Testing
             plugIn.close()
             #expect(Self.processes(in: folder).isEmpty)
             #expect(plugIn.evaluate([0.1, 1], gradient: false).statuses == [.failed])
+        }
+    }
+
+    /// Whoever closes it does not wait for a call that hangs, nor leaves anything of it behind.
+    @Test func closingEndsACallInProgress() throws {
+        try inFolder("hanging family") { settings, _ in
+            settings.timeout = .seconds(600)
+        } _: { plugIn, _, folder in
+            let outcome = Mutex<Valuations?>(nil)
+            let calling = Thread {
+                let valuations = plugIn.evaluate([0.1, 2, 0.2, 2], gradient: false)
+                outcome.withLock { $0 = valuations }
+            }
+            calling.start()
+            let sign = folder.appending(path: "misbehaved").path
+            for _ in 0..<3000 where !FileManager.default.fileExists(atPath: sign) { usleep(10_000) }
+            #expect(!Self.processes(in: folder).isEmpty)
+            plugIn.close()
+            #expect(Self.processes(in: folder).isEmpty)
+            for _ in 0..<3000 where outcome.withLock({ $0 == nil }) { usleep(10_000) }
+            let valuations = try #require(outcome.withLock { $0 })
+            #expect(valuations.statuses == [.failed, .failed])
+            #expect(valuations.failure?.contains("is closed") == true, "\(valuations.failure ?? "")")
         }
     }
 

@@ -13,7 +13,7 @@ import time
 KIND = sys.argv[1]
 BAD = 0.5
 LIFE = len([name for name in os.listdir(".") if name.startswith("life-")])
-open(f"life-{LIFE}", "w").close()
+open(f"life-{LIFE}-{os.getpid()}", "w").close()
 
 
 def varint(value):
@@ -83,16 +83,26 @@ def description():
     )  # fmt: skip
 
 
+def note(name, rows=()):
+    """Adds lines to a file, in one piece."""
+    with open(name, "a") as file:
+        file.write("".join(f"{row}\n" for row in rows))
+
+
 def misbehave():
     """Whether the answer that follows is as ever."""
     print(f"about to: {KIND}", file=sys.stderr, flush=True)
+    note("misbehaved")
     if KIND == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if KIND == "exit 0":
         sys.exit(0)
     if KIND == "ignored SIGTERM":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if KIND in ("hang", "ignored SIGTERM"):
+    if KIND == "hanging family":
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if KIND in ("hang", "hanging family", "ignored SIGTERM"):
         while True:
             time.sleep(1)
     if KIND == "slow":
@@ -150,10 +160,14 @@ while True:
         prices = [price + 1e-12 * count for price in prices]
     if KIND == "late life":
         prices = [price + LIFE * maturity for price, maturity in zip(prices, numbers[count:])]
-    if KIND == "slow everywhere":
+    if KIND == "slow and counted":
+        note("asked", zip(numbers[:count], numbers[count:]))
+    if KIND in ("slow everywhere", "slow and counted"):
         time.sleep(0.01 * count)
     if KIND == "crash everywhere" and any(rate > 0.98 for rate in numbers[:count]):
         KIND = "crash"
+        misbehave()
+    if KIND == "hanging family":
         misbehave()
     if isBad:
         misbehave()
@@ -174,3 +188,5 @@ while True:
         statuses = field(5, bytes([9] * count))
     content = field(1, "a") + field(2, struct.pack(f"<{len(prices)}d", *prices)) + statuses
     send(IDENTITY, 3, content, b"more than was asked" if KIND == "too much" and isBad else b"")
+    if KIND == "slow and counted":
+        note("answered", zip(numbers[:count], numbers[count:]))
