@@ -29,7 +29,7 @@ func ascentStep(_ peers: Peers) -> Answer {
     let gradient = Timing(repeats: 10) { _ = DownAndOutPut().evaluate(raw, gradient: true) }.seconds
     let oracle =
         gradient * Double(steps) + Timing(repeats: 5) { _ = DownAndOutPut().evaluate(raw, gradient: false) }.seconds
-    let network = Timing(repeats: 3) { _ = surface.network.predictWithGradient(seeds) }
+    let network = Timing(repeats: 3) { _ = surface.terms.network.predictWithGradient(seeds) }
     lines.append(
         Line(
             what: "the network alone",
