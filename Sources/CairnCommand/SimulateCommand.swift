@@ -35,9 +35,12 @@ struct SimulateCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Instead: one study of so many jobs in a good world, and the memory that it takes on the way.",
+            "Instead: one study of so many jobs in a good world, and the memory and time that it takes on the way.",
             valueName: "jobs"))
     var endurance: Int?
+
+    @Option(help: "With --endurance: how many workers.")
+    var workers = 8
 
     @Flag(help: "Write down everything that happens.")
     var story = false
@@ -53,6 +56,7 @@ struct SimulateCommand: ParsableCommand {
         if let endurance, !(1...100_000_000).contains(endurance) {
             throw ValidationError("--endurance is from 1 to 100000000 jobs.")
         }
+        guard (1...100_000).contains(workers) else { throw ValidationError("--workers is from 1 to 100000.") }
         guard (1...1024).contains(threads), count >= 1, seed <= .max - count else {
             throw ValidationError("--threads is from 1 to 1024, --count at least 1.")
         }
@@ -62,14 +66,30 @@ struct SimulateCommand: ParsableCommand {
     }
 
     private func endure(_ jobs: Int) {
-        var endurance = Endurance(jobs: jobs, workers: 8)
+        let before = residentKilobytes
+        var endurance = Endurance(jobs: jobs, workers: workers)
+        let queued = residentKilobytes
+        var most = queued
         var next = 0
         endurance.run { done in
             guard done >= next else { return }
-            print("\(done) jobs: \(residentKilobytes) kB resident")
+            most = max(most, residentKilobytes)
+            if !common.json { print("\(done) jobs: \(residentKilobytes) kB resident") }
             next += max(1, jobs / 10)
         }
-        print("\(jobs) jobs done: \(residentKilobytes) kB resident")
+        let nanoseconds = 1e9 * endurance.cost.seconds / Double(endurance.cost.events)
+        if common.json {
+            print(
+                JSON.object([
+                    ("jobs", .integer(jobs)), ("workers", .integer(workers)),
+                    ("events", .integer(endurance.cost.events)), ("nanosecondsPerEvent", .number(nanoseconds)),
+                    ("kilobytesBefore", .integer(before)), ("kilobytesQueued", .integer(queued)),
+                    ("kilobytesAtMost", .integer(most)),
+                ]).text())
+        } else {
+            print("\(jobs) jobs done: \(residentKilobytes) kB resident")
+            print("the coordinator took \(Int(nanoseconds)) ns for each of \(endurance.cost.events) events")
+        }
     }
 
     private var kinds: Set<String> {

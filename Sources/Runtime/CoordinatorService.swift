@@ -59,6 +59,7 @@ package final class CoordinatorService {
         settings.crashLimit = cluster.crashLimit
         settings.maxWorkers = cluster.maxWorkers
         settings.shardSize = cluster.shardSize
+        settings.rowsPerJob = cluster.rowsPerJob
         settings.publisher = publisher.address
         coordinator = Coordinator(settings: settings, facts: try journal?.facts() ?? [], at: .now)
     }

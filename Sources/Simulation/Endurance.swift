@@ -1,6 +1,8 @@
-// A good world that lasts: one study of very many jobs, for what only shows after many, such as memory.
+// A good world that lasts: one study of very many jobs, for what only shows after many or with many workers, such as
+// memory and the coordinator's time.
 
 internal import Cluster
+internal import Glibc
 internal import Regression
 internal import Wire
 
@@ -15,6 +17,16 @@ package struct Endurance {
     /// Jobs whose result is persisted.
     private var done = 0
 
+    /// What the coordinator took.
+    package struct Cost: Sendable {
+        /// Messages that it got, and ticks.
+        package var events = 0
+        /// Seconds of this thread's CPU time in its state machine and its side of the codec.
+        package var seconds = 0.0
+    }
+    /// From the first worker's hello on.
+    package private(set) var cost = Cost()
+
     private static let study = StudyID(1)
     private static let client = PeerID(99)
 
@@ -23,9 +35,10 @@ package struct Endurance {
         let reference = OracleReference(oracle)
         var settings = Coordinator.Settings()
         settings.rowsPerJob = 1
+        settings.maxWorkers = count
         coordinator = Coordinator(settings: settings)
         _ = coordinator.step(.started, at: now)
-        let submission = ToCoordinator.Submission(token: 1, study: "endurance", attachments: [])
+        let submission = ToCoordinator.Submission(token: 1, study: "endurance", attachments: [], wantsFreshLabels: true)
         _ = coordinator.step(.validated(submission, Self.study, from: Self.client), at: now)
         let some = (0...).lazy.map { SimulatedStudy($0) }.first { $0.descriptor == oracle.descriptor }!
         let plan = StudyPlan(study: some.study, descriptor: oracle.descriptor, attachments: some.content)
@@ -50,11 +63,17 @@ package struct Endurance {
             now = now + .milliseconds(1)
             let arriving = toCoordinator
             toCoordinator = []
+            let start = threadSeconds
+            cost.events += arriving.count
             for (frame, k) in arriving {
                 guard let message = try? Codec.decodeToCoordinator(frame) else { preconditionFailure("our own frame") }
                 perform(coordinator.step(.received(message, from: PeerID(UInt64(k + 1))), at: now))
             }
-            if let due = coordinator.deadline, due <= now { perform(coordinator.step(.tick, at: now)) }
+            if let due = coordinator.deadline, due <= now {
+                cost.events += 1
+                perform(coordinator.step(.tick, at: now))
+            }
+            cost.seconds += threadSeconds - start
             let leaving = toWorkers
             toWorkers = []
             for (frame, k) in leaving {
@@ -95,4 +114,11 @@ package struct Endurance {
             }
         }
     }
+}
+
+/// CPU time of this thread.
+private var threadSeconds: Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
 }

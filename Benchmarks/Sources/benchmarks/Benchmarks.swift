@@ -20,10 +20,12 @@ struct Benchmarks {
         try! FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: scratch) }
 
+        let scheduling = Scheduling(cairn: cairn, scratch: scratch)
         let all: [(name: String, run: (Peers) -> Answer)] = [
             ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya),
             ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts), ("shared", sharedCores),
-            ("plug-ins", plugIns),
+            ("plug-ins", plugIns), ("jobs", scheduling.jobs), ("losses", scheduling.losses),
+            ("coordinator", scheduling.size),
             ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
         ]
         let names = all.map(\.name)

@@ -32,6 +32,8 @@ package struct ClusterFile: Sendable, Hashable {
     package var maxFrame = 64 << 20
     /// The most seeds per ascent job.
     package var shardSize = 256
+    /// The most rows per job of labels or predictions.
+    package var rowsPerJob = 4096
     /// Where the coordinator keeps its journal; nil for nowhere.
     package var storage: String?
     package var pools: [Pool]
@@ -102,6 +104,7 @@ package struct ClusterFile: Sendable, Hashable {
             maxWorkers = section.integer("maxWorkers", in: 1...100_000) ?? maxWorkers
             maxFrame = section.size("maxFrame") ?? maxFrame
             shardSize = section.integer("shardSize", in: 1...1_000_000) ?? shardSize
+            rowsPerJob = section.integer("rowsPerJob", in: 1...1_000_000) ?? rowsPerJob
             if heartbeat + heartbeat > lost {
                 section.report(
                     "lost", "must be at least two heartbeats (\(heartbeat) each), or one late one loses a worker")
@@ -184,6 +187,7 @@ package struct ClusterFile: Sendable, Hashable {
             "  maxWorkers: \(maxWorkers)",
             "  maxFrame: \(maxFrame)B",
             "  shardSize: \(shardSize)",
+            "  rowsPerJob: \(rowsPerJob)",
             "pools:",
         ]
         lines += pools.map { "  \($0.name): {launcher: local, workers: \($0.workers)}" }
