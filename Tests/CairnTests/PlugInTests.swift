@@ -239,6 +239,7 @@ import Testing
             #expect(cancelled.code == 0, "\(cancelled.err)")
             #expect(worker.wait().code == 75, "\(worker.text(worker.err))")
             _ = running.wait()
+            for _ in 0..<3000 where !Self.processes(in: work).isEmpty { usleep(10_000) }
             #expect(Self.processes(in: work).isEmpty)
         }
     }

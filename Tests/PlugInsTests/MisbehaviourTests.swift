@@ -248,6 +248,8 @@ import Testing
             for _ in 0..<3000 where !FileManager.default.fileExists(atPath: sign) { usleep(10_000) }
             #expect(!Self.processes(in: folder).isEmpty)
             plugIn.close()
+            // Its child was killed too, and may take a moment to be gone.
+            for _ in 0..<3000 where !Self.processes(in: folder).isEmpty { usleep(10_000) }
             #expect(Self.processes(in: folder).isEmpty)
             for _ in 0..<3000 where outcome.withLock({ $0 == nil }) { usleep(10_000) }
             let valuations = try #require(outcome.withLock { $0 })
