@@ -2,7 +2,6 @@
 // memory and the coordinator's time.
 
 internal import Cluster
-internal import Glibc
 internal import Regression
 internal import Wire
 
@@ -14,6 +13,8 @@ package struct Endurance {
     private var toCoordinator: [(frame: [UInt8], worker: Int)] = []
     private var toWorkers: [(frame: [UInt8], worker: Int)] = []
     private var isDone = false
+    /// CPU time so far, in seconds: a simulation has no clock of its own.
+    private let clock: () -> Double
     /// Jobs whose result is persisted.
     private var done = 0
 
@@ -21,7 +22,7 @@ package struct Endurance {
     package struct Cost: Sendable {
         /// Messages that it got, and ticks.
         package var events = 0
-        /// Seconds of this thread's CPU time in its state machine and its side of the codec.
+        /// Seconds of CPU time in its state machine and its side of the codec.
         package var seconds = 0.0
     }
     /// From the first worker's hello on.
@@ -30,7 +31,8 @@ package struct Endurance {
     private static let study = StudyID(1)
     private static let client = PeerID(99)
 
-    package init(jobs: Int, workers count: Int) {
+    package init(jobs: Int, workers count: Int, clock: @escaping () -> Double) {
+        self.clock = clock
         let oracle = SimulatedOracle(.gappy)
         let reference = OracleReference(oracle)
         var settings = Coordinator.Settings()
@@ -63,7 +65,7 @@ package struct Endurance {
             now = now + .milliseconds(1)
             let arriving = toCoordinator
             toCoordinator = []
-            let start = threadSeconds
+            let start = clock()
             cost.events += arriving.count
             for (frame, k) in arriving {
                 guard let message = try? Codec.decodeToCoordinator(frame) else { preconditionFailure("our own frame") }
@@ -73,7 +75,7 @@ package struct Endurance {
                 cost.events += 1
                 perform(coordinator.step(.tick, at: now))
             }
-            cost.seconds += threadSeconds - start
+            cost.seconds += clock() - start
             let leaving = toWorkers
             toWorkers = []
             for (frame, k) in leaving {
@@ -114,11 +116,4 @@ package struct Endurance {
             }
         }
     }
-}
-
-/// CPU time of this thread.
-private var threadSeconds: Double {
-    var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-    return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
 }
