@@ -14,6 +14,18 @@ extension Coordinator {
         return cost >= settings.steeredCost * (runs[k].isSteered == true ? 0.5 : 1)
     }
 
+    /// Lets the next item that waits set out.
+    ///
+    /// - Returns: false if none waits.
+    mutating func pursueNext(_ k: Int, _ effects: inout [Effect]) -> Bool {
+        guard let item = runs[k].queue.takeOne() else { return false }
+        // It may be under way or done already, by a call or a result that came from an earlier life.
+        if runs[k].courses[item]?.isUnderWay != true, runs[k].results?.isOpen(item..<item + 1) == true {
+            pursue(k, item, &effects)
+        }
+        return true
+    }
+
     /// Takes an item on its course, with the answers to all that it asked.
     mutating func pursue(_ k: Int, _ item: Int, _ effects: inout [Effect]) {
         guard let batch = runs[k].batch, batch.kind == .ascend || batch.kind == .probe else { return }

@@ -125,21 +125,14 @@ extension Coordinator {
                 return true
             case true?:
                 // One more item sets out when a worker would be idle without it.
-                guard runs[k].pursued < roster.count(role), roster.idle(role, inSlot: true, where: isAble) != nil,
-                    let item = runs[k].queue.takeOne()
-                else { return false }
-                if runs[k].courses[item]?.isUnderWay != true, runs[k].results?.isOpen(item..<item + 1) == true {
-                    pursue(k, item, &effects)
+                guard runs[k].pursued < roster.count(role), roster.idle(role, inSlot: true, where: isAble) != nil else {
+                    return false
                 }
-                return true
+                return pursueNext(k, &effects)
             case nil:
-                guard !runs[k].courses.values.contains(where: \.isUnderWay), roster.idle(role, where: isAble) != nil,
-                    let item = runs[k].queue.takeOne()
+                guard !runs[k].courses.values.contains(where: \.isUnderWay), roster.idle(role, where: isAble) != nil
                 else { return false }
-                if runs[k].courses[item]?.isUnderWay != true, runs[k].results?.isOpen(item..<item + 1) == true {
-                    pursue(k, item, &effects)
-                }
-                return true
+                return pursueNext(k, &effects)
             }
         }
         // A second attempt at what takes long, as long as such attempts are few or come first.

@@ -6,7 +6,6 @@ package struct Roster: Sendable {
         package var lastHeard: Instant
         /// Jobs leased to it, in the order in which it got them: the first ones run.
         package var held: [Lease] = []
-        package var isLeaving = false
         /// It missed three heartbeats: it gets nothing, and what it holds may be given to others too.
         package var isSuspect = false
         /// Time that it takes for a job over the time that the average worker takes.
@@ -14,12 +13,12 @@ package struct Roster: Sendable {
         /// The numbers of jobs under which it is listed as idle.
         fileprivate var listed: Set<Int> = []
 
-        package var hasSlot: Bool { !isLeaving && !isSuspect && held.count < hello.slots }
+        package var hasSlot: Bool { !isSuspect && held.count < hello.slots }
 
         /// Whether a job may wait at it, so that its slots never do. Nothing waits behind a long job.
         package var hasCredit: Bool {
             hasSlot
-                || !isLeaving && !isSuspect && held.count < hello.credit
+                || !isSuspect && held.count < hello.credit
                     && held.reduce(0) { $0 + $1.expected } < Roster.prefetch
         }
     }
@@ -93,8 +92,6 @@ package struct Roster: Sendable {
         silence.append((incarnation, now))
         offer(incarnation)
     }
-
-    package mutating func leaving(_ incarnation: Incarnation) { members[incarnation]?.isLeaving = true }
 
     package mutating func remove(_ incarnation: Incarnation) -> Member? {
         guard let member = members.removeValue(forKey: incarnation) else { return nil }

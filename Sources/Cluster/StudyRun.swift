@@ -4,7 +4,7 @@ internal import Regression
 
 /// Counters of a study's jobs, for the summary.
 package struct StudyStatistics: Sendable, Hashable {
-    /// Jobs that gave their result.
+    /// Jobs that gave their result, and items that came to the end of their course.
     package var jobs = 0
     /// Assignments.
     package var attempts = 0

@@ -264,18 +264,13 @@ package final class Workbench {
             let bytes = run.surrogate.safetensors()
             return (.trained(parameters: BlobReference(to: bytes), epochs: epochs), [bytes])
         case .ascend(let settings, let parameters, let stage, let seeds):
-            let surface = ErrorSurface(
-                try terms(settings, parameters, blob), oracle: try patient(settings.oracle, isCancelled))
-            var ascent = Ascent(seeds, stage, domain: settings.domain)
-            while !ascent.isFinished {
-                ascent.advance(surface.values(ascent.inputs, slopes: ascent.wantsSlopes))
-                if isCancelled() { throw WorkFailure("cancelled") }
-                try Self.check(surface.failure)
-            }
-            return (.maximizers(ascent.result.maximizers, oracleCalls: ascent.result.oracleCalls), [])
+            let surface = try surface(settings, parameters, blob, isCancelled)
+            let found = surface.ascend(seeds, stage, isOver: { isCancelled() || surface.failure != nil })
+            if isCancelled() { throw WorkFailure("cancelled") }
+            try Self.check(surface.failure)
+            return (.maximizers(found.maximizers, oracleCalls: found.oracleCalls), [])
         case .probe(let settings, let parameters, let probe, let maximizers):
-            let surface = ErrorSurface(
-                try terms(settings, parameters, blob), oracle: try patient(settings.oracle, isCancelled))
+            let surface = try surface(settings, parameters, blob, isCancelled)
             let (gains, calls) = surface.residualGains(
                 maximizers, radius: probe.radius, directions: probe.directions, randomSeed: probe.randomSeed)
             if isCancelled() { throw WorkFailure("cancelled") }
@@ -323,6 +318,20 @@ package final class Workbench {
         _ reference: OracleReference, _ isCancelled: @escaping @Sendable () -> Bool
     ) throws(WorkFailure) -> any Oracle {
         PiecewiseOracle(try oracle(reference), isCancelled)
+    }
+
+    private func surface(
+        _ settings: SurfaceSettings, _ parameters: BlobReference, _ blob: (Digest) -> [UInt8]?,
+        _ isCancelled: @escaping @Sendable () -> Bool
+    ) throws(WorkFailure) -> ErrorSurface {
+        let oracle = try patient(settings.oracle, isCancelled)
+        guard oracle.descriptor.inputs.count == settings.domain.dimension else {
+            throw WorkFailure("domain and oracle have different numbers of inputs")
+        }
+        guard settings.gradient != .own || oracle.descriptor.providesGradient else {
+            throw WorkFailure("\(settings.oracle.name) has no derivatives")
+        }
+        return ErrorSurface(try terms(settings, parameters, blob), oracle: oracle)
     }
 
     private func terms(

@@ -23,18 +23,9 @@ public struct Barrier: FormulaOracle {
         citation: "Reiner and Rubinstein, Breaking down the barriers, Risk 4 (1991); Haug (2007), section 4.17",
         inputs: [
             .optionType,
-            .init(
-                name: "barrierType", meaning: "which way the barrier lies and what it does",
-                choices: ["downAndOut", "downAndIn", "upAndOut", "upAndIn"]),
+            .barrierType,
             .spot(), .strike,
-            .init(
-                name: "barrier", unit: "currency", meaning: "level of the barrier", lower: 60, upper: 80,
-                scale: .logarithmic),
-            .init(
-                name: "rebate", unit: "currency",
-                meaning: "paid when an out option is knocked out, or at maturity if an in option never came in",
-                lower: 0,
-                upper: 5, usual: 0),
+            .barrier, .rebate,
             .maturityYears, .volatility, .rate, .dividendYield,
         ],
         conditionalConstraints: [

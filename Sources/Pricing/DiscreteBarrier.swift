@@ -25,21 +25,12 @@ public struct DiscreteBarrier: SmoothOracle {
             "Feng and Linetsky, Mathematical Finance 18 (2008); Broadie, Glasserman and Kou, Mathematical Finance 7 (1997)",
         inputs: [
             .optionType,
-            .init(
-                name: "barrierType", meaning: "which way the barrier lies and what it does",
-                choices: ["downAndOut", "downAndIn", "upAndOut", "upAndIn"]),
+            .barrierType,
             .init(
                 name: "monitoringDates", unit: "1", meaning: "number of equally spaced dates, the last at maturity",
                 lower: 1, upper: 2000, kind: .integer, usual: 12),
             .spot(), .strike,
-            .init(
-                name: "barrier", unit: "currency", meaning: "level of the barrier", lower: 60, upper: 80,
-                scale: .logarithmic),
-            .init(
-                name: "rebate", unit: "currency",
-                meaning: "paid when an out option is knocked out, or at maturity if an in option never came in",
-                lower: 0,
-                upper: 5, usual: 0),
+            .barrier, .rebate,
             .maturityYears, .volatility, .rate, .dividendYield,
         ],
         gradientMethod: .differences, costSeconds: 5e-3)

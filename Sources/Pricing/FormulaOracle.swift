@@ -110,6 +110,15 @@ extension OracleDescriptor.Input {
     }
     static let strike = Self(
         name: "strike", unit: "currency", meaning: "strike price", lower: 80, upper: 120, scale: .logarithmic)
+    static let barrierType = Self(
+        name: "barrierType", meaning: "which way the barrier lies and what it does",
+        choices: ["downAndOut", "downAndIn", "upAndOut", "upAndIn"])
+    static let barrier = Self(
+        name: "barrier", unit: "currency", meaning: "level of the barrier", lower: 60, upper: 80, scale: .logarithmic)
+    static let rebate = Self(
+        name: "rebate", unit: "currency",
+        meaning: "paid when an out option is knocked out, or at maturity if an in option never came in", lower: 0,
+        upper: 5, usual: 0)
     static let maturityYears = Self(
         name: "maturityYears", unit: "yr", meaning: "time to maturity", lower: 0.1, upper: 2)
     static let volatility = Self(

@@ -24,7 +24,7 @@ public struct HestonBarrier: Oracle {
             "Heston, Review of Financial Studies 6 (1993); in 't Hout and Foulon, Int. J. Numerical Analysis and Modeling 7 "
             + "(2010)",
         inputs: [
-            .optionType, .knockOut, .spot(), .strike, .outBarrier, .maturityYears, .rate, .dividendYield,
+            .optionType, .knockOut, .spot(), .strike, .barrier, .maturityYears, .rate, .dividendYield,
             .init(name: "variance", unit: "1/yr", meaning: "variance v today", lower: 0.01, upper: 0.16),
             .init(
                 name: "reversion", unit: "1/yr", meaning: "speed κ at which v returns to its mean", lower: 0.5, upper: 4

@@ -24,7 +24,7 @@ public struct LocalVolatilityBarrier: Oracle {
             "Cox and Ross, J. Financial Economics 3 (1976); Rannacher, Numerische Mathematik 43 (1984); Giles and Carter, "
             + "J. Comp. Finance 9 (2006)",
         inputs: [
-            .optionType, .knockOut, .spot(), .strike, .outBarrier, .maturityYears, .volatility,
+            .optionType, .knockOut, .spot(), .strike, .barrier, .maturityYears, .volatility,
             .init(
                 name: "elasticity", unit: "1", meaning: "of the volatility by the share's price", lower: -1, upper: 0,
                 usual: 0),
@@ -99,8 +99,6 @@ func extrapolated(_ isExtrapolated: Bool, _ strike: Double, _ solve: (_ halved: 
 extension OracleDescriptor.Input {
     static let knockOut = Self(
         name: "barrierType", meaning: "which way the barrier lies", choices: ["downAndOut", "upAndOut"])
-    static let outBarrier = Self(
-        name: "barrier", unit: "currency", meaning: "level of the barrier", lower: 60, upper: 80, scale: .logarithmic)
     static let extrapolation = Self(
         name: "extrapolation", meaning: "from the grid and its halving, or the grid alone",
         choices: ["richardson", "none"])

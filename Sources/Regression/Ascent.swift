@@ -269,9 +269,16 @@ public struct Probe: Sendable {
 
 extension ErrorSurface {
     /// Climbs from each of some rows of normalised inputs.
-    public func ascend(_ seeds: [Double], _ stage: AscentStage) -> AscentResult {
+    ///
+    /// - Parameter isOver: asked after each step; once it is true, what was found until then is returned.
+    public func ascend(
+        _ seeds: [Double], _ stage: AscentStage, isOver: () -> Bool = { false }
+    ) -> AscentResult {
         var ascent = Ascent(seeds, stage, domain: domain)
-        while !ascent.isFinished { ascent.advance(values(ascent.inputs, slopes: ascent.wantsSlopes)) }
+        while !ascent.isFinished {
+            ascent.advance(values(ascent.inputs, slopes: ascent.wantsSlopes))
+            if isOver() { break }
+        }
         return ascent.result
     }
 

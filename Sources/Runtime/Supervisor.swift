@@ -126,7 +126,7 @@ package final class Supervisor {
                 if hasEnded { children[0].process = 0 }
                 throw SupervisorError(
                     description: "the coordinator did not start; its messages stand above, if it wrote any",
-                    isBadInput: hasEnded && Self.words(status) == "exit code 2")
+                    isBadInput: hasEnded && Self.exitCode(status) == 2)
             }
             line.append(byte)
         }
@@ -153,7 +153,7 @@ package final class Supervisor {
             let process = waitpid(-1, &status, WNOHANG)
             guard process > 0 else { return exits }
             guard let k = children.firstIndex(where: { $0.process == process }) else { continue }
-            let isRestart = Self.words(status) == "exit code \(Self.restartCode)"
+            let isRestart = Self.exitCode(status) == Self.restartCode
             var cause = Self.words(status)
             if !isRestart, let words = children[k].words?.tail, !words.isEmpty { cause += ", after writing: \(words)" }
             exits.append(Exit(name: children[k].name, incarnation: children[k].incarnation, cause: cause))
@@ -207,9 +207,11 @@ package final class Supervisor {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
+    /// Nil if a signal ended the process.
+    private static func exitCode(_ status: Int32) -> Int32? { status & 0x7f == 0 ? status >> 8 & 0xff : nil }
+
     private static func words(_ status: Int32) -> String {
-        let signal = status & 0x7f
-        return signal == 0 ? "exit code \(status >> 8 & 0xff)" : "signal \(signal)"
+        exitCode(status).map { "exit code \($0)" } ?? "signal \(status & 0x7f)"
     }
 
     /// A pipe whose ends no child inherits by chance.

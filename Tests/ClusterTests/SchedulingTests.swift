@@ -74,6 +74,22 @@ import Testing
         }
     }
 
+    @Test func workThatDoesNotFitItsOracleIsRefused() throws {
+        let bytes = Surrogate(dimension: 2, hidden: [3], randomSeed: 1).safetensors()
+        let domain = try Domain(inputs: [.init(name: "a", lower: 0, upper: 1), .init(name: "b", lower: 0, upper: 1)])
+        let surface = SurfaceSettings(
+            oracle: OracleReference(DownAndOutPut()), domain: domain, labelScale: 1, gradient: .own)
+        let work = Work.ascend(
+            surface, parameters: BlobReference(to: bytes), stage: AscentStage(steps: 2), seeds: [0.5, 0.5])
+        let bench = Workbench(oracles: builtInOracles, threads: 1)
+        do throws(WorkFailure) {
+            _ = try bench.perform(work, blob: { _ in bytes }, progress: { _ in }, isCancelled: { false })
+            Issue.record("two coordinates for an oracle of five")
+        } catch {
+            #expect(error.description.contains("different numbers of inputs"))
+        }
+    }
+
     @Test func aStepOfOneSeedTakesLittleMoreThanOneCall() {
         // Eleven points of two seconds, twelve workers: one call's time for each of five steps, and one for the end.
         let world = run(seeds: 1, steps: 5, workers: 12) { _, _ in 2 }
