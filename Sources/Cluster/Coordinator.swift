@@ -335,9 +335,12 @@ package struct Coordinator: Sendable {
     // MARK: Blobs on their way here
 
     mutating func pull(_ blob: BlobReference, from peer: PeerID, _ effects: inout [Effect]) {
-        // Asked again (by a result that was sent again, say), it starts over: the answer may have been lost.
-        pulls[blob.digest] = Pull(blob: blob, offset: 0, peer: peer)
-        effects.append(.send(.want(BlobRequest(blob: blob, offset: 0)), to: peer))
+        // Asked again (by a result that was sent again, say), it goes on from where it stands: an answer may have been
+        // lost. Were it to start over, what takes longer than the time between two wishes would never arrive.
+        if pulls[blob.digest]?.peer != peer || pulls[blob.digest]?.blob != blob {
+            pulls[blob.digest] = Pull(blob: blob, offset: 0, peer: peer)
+        }
+        effects.append(.send(.want(BlobRequest(blob: blob, offset: pulls[blob.digest]!.offset)), to: peer))
     }
 
     private mutating func chunkReceived(_ chunk: BlobChunk, _ peer: PeerID, _ effects: inout [Effect]) {

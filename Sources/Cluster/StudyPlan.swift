@@ -57,6 +57,9 @@ package struct StudyPlan: Sendable {
     /// The training samples with the labels that mitigation gave them, and without those that it removed.
     private var mitigated: Samples?
 
+    /// The arithmetic of a part of a training, in operations.
+    private let trainingPart: Double
+    private var trainings: [TrainingCourse] = []
     private var parameters: BlobReference?
     private var version = 0
     private var epochs: [EpochReport] = []
@@ -92,9 +95,14 @@ package struct StudyPlan: Sendable {
 
     /// - Parameters:
     ///   - descriptor: of the study's oracle.
-    package init(study: Study, descriptor: OracleDescriptor, attachments: StudyAttachments) {
+    ///   - trainingPart: operations of a training after which its state is kept, so that a crash costs no more; a training
+    ///     has sixteen parts at the most. The result does not depend on it, but a batch's number does.
+    package init(
+        study: Study, descriptor: OracleDescriptor, attachments: StudyAttachments, trainingPart: Double = 2e12
+    ) {
         self.study = study
         self.attachments = attachments
+        self.trainingPart = trainingPart
         oracle = OracleReference(name: descriptor.name, fingerprint: descriptor.fingerprint)
         refined = descriptor.isStochastic ? oracle.refined(descriptor, by: Self.refinement) : nil
         switch study.search.gradient {
@@ -264,16 +272,68 @@ package struct StudyPlan: Sendable {
             let work = TrainingWork(
                 start: .fresh(hidden: hidden), samples: BlobReference(to: bytes), settings: study.training,
                 randomSeed: study.randomSeed, run: 0)
-            return PlanStep(
-                next: batch(.train([work])), phase: .train, blobs: [bytes],
-                note: "training on \(training.count) samples")
+            var step = train([work], rows: training.count)
+            step.blobs = [bytes]
+            step.note = "training on \(training.count) samples"
+            return step
         }
     }
 
     private mutating func trained(_ results: BatchResults) throws -> PlanStep {
-        guard let parameters = results.trained[0] else { throw WorkFailure("training gave no parameters") }
-        epochs = results.epochs[0]
-        return publish(parameters)
+        if let next = try goOnTraining(results) { return next }
+        epochs = trainings[0].epochs
+        return publish(trainings[0].parameters!)
+    }
+
+    /// A training, part after part.
+    private struct TrainingCourse: Sendable {
+        /// Its next part.
+        var work: TrainingWork
+        var epochs: [EpochReport] = []
+        /// Nil while it goes on.
+        var parameters: BlobReference?
+    }
+
+    /// Begins trainings of the surrogate on so many samples.
+    private mutating func train(_ works: [TrainingWork], rows: Int) -> PlanStep {
+        let hidden =
+            switch study.surrogate {
+            case .fresh(let hidden): hidden
+            case .attached: attachments.model?.hidden ?? []
+            }
+        let widths = [dimension] + hidden + [1]
+        let weights = zip(widths, widths.dropFirst()).reduce(0.0) { $0 + Double($1.0 * $1.1) }
+        let part = (trainingPart / (6 * weights * Double(rows))).rounded(.up)
+        trainings = works.map { work in
+            let most = work.settings.epochs
+            var work = work
+            work.epochs = part >= Double(most) ? .max : max(1, Int(part), (most + 15) / 16)
+            return TrainingCourse(work: work)
+        }
+        return PlanStep(next: batch(.train(unfinished())), phase: phase)
+    }
+
+    private func unfinished() -> [TrainingWork] {
+        trainings.filter { $0.parameters == nil }.map(\.work)
+    }
+
+    /// Takes the results of the trainings' parts.
+    ///
+    /// - Returns: the next parts; nil when all trainings have their parameters.
+    private mutating func goOnTraining(_ results: BatchResults) throws -> PlanStep? {
+        for (item, k) in trainings.indices.filter({ trainings[$0].parameters == nil }).enumerated() {
+            guard let blob = results.trained[item] else { throw WorkFailure("training gave no parameters") }
+            trainings[k].epochs += results.epochs[item]
+            // Nothing that a trainer says makes a training go on for ever.
+            let isOver = trainings[k].epochs.count >= trainings[k].work.settings.epochs
+            if isOver || results.epochs[item].last?.isLast ?? true {
+                trainings[k].parameters = blob
+            } else {
+                trainings[k].work.start = .resumed(blob)
+            }
+        }
+        let works = unfinished()
+        return works.isEmpty ? nil : PlanStep(next: batch(.train(works)), phase: phase)
     }
 
     /// Version 1: the surrogate to judge.
@@ -554,16 +614,15 @@ package struct StudyPlan: Sendable {
                 weightOfFirst: weight, settings: study.mitigation.training, randomSeed: study.randomSeed,
                 run: UInt32(1 + k))
         }
-        return PlanStep(
-            next: batch(.train(works)), phase: .retrain, blobs: [bytes.0, bytes.1],
-            note: "retraining on \(samples.count) samples and \(added.count) maximizers")
+        var step = train(works, rows: samples.count)
+        step.blobs = [bytes.0, bytes.1]
+        step.note = "retraining on \(samples.count) samples and \(added.count) maximizers"
+        return step
     }
 
     private mutating func retrained(_ results: BatchResults) throws -> PlanStep {
-        for parameters in results.trained {
-            guard let parameters else { throw WorkFailure("retraining gave no parameters") }
-            retrained.append(parameters)
-        }
+        if let next = try goOnTraining(results) { return next }
+        retrained = trainings.map { $0.parameters! }
         var step = judgeNext()
         step.published = retrained.enumerated().map { (version + 1 + $0, $1) }
         return step

@@ -65,11 +65,13 @@ package struct SurfaceSettings: Sendable, Hashable {
     }
 }
 
-/// Fit a surrogate.
+/// Fit a surrogate, or do a part of that.
 package struct TrainingWork: Sendable, Hashable {
     package enum Start: Sendable, Hashable {
         case fresh(hidden: [Int])
         case from(BlobReference)
+        /// Where the part before has ended (`TrainingState`).
+        case resumed(BlobReference)
     }
 
     package var start: Start
@@ -81,10 +83,12 @@ package struct TrainingWork: Sendable, Hashable {
     package var randomSeed: UInt64
     /// Which training of the study this is.
     package var run: UInt32
+    /// The most epochs of this part; unless they are the last ones, it gives its state instead of parameters.
+    package var epochs: Int
 
     package init(
         start: Start, samples: BlobReference, second: BlobReference? = nil, weightOfFirst: Double = 1,
-        settings: TrainingSettings, randomSeed: UInt64, run: UInt32
+        settings: TrainingSettings, randomSeed: UInt64, run: UInt32, epochs: Int = .max
     ) {
         self.start = start
         self.samples = samples
@@ -93,6 +97,7 @@ package struct TrainingWork: Sendable, Hashable {
         self.settings = settings
         self.randomSeed = randomSeed
         self.run = run
+        self.epochs = epochs
     }
 }
 
@@ -159,7 +164,10 @@ package enum Work: Sendable, Hashable {
         case .train(let training):
             var needs = [training.samples]
             if let second = training.second { needs.append(second) }
-            if case .from(let parameters) = training.start { needs.append(parameters) }
+            switch training.start {
+            case .fresh: break
+            case .from(let blob), .resumed(let blob): needs.append(blob)
+            }
             return needs
         case .ascend(_, let parameters, _, _), .probe(_, let parameters, _, _), .predict(let parameters, _):
             return [parameters]
@@ -180,7 +188,8 @@ package enum Work: Sendable, Hashable {
 
 /// What a job gives.
 package enum WorkResult: Sendable, Hashable {
-    case trained(parameters: BlobReference, epochs: [EpochReport])
+    /// Parameters if the last of the epochs is the training's last, else its state.
+    case trained(BlobReference, epochs: [EpochReport])
     /// With oracle calls per item.
     case maximizers(Maximizers, oracleCalls: [Int])
     case gains([Double], oracleCalls: [Int])
@@ -230,28 +239,10 @@ package final class Workbench {
         isCancelled: @escaping @Sendable () -> Bool
     ) throws(WorkFailure) -> (result: WorkResult, produced: [[UInt8]]) {
         switch work {
-        case .train(let training):
-            let surrogate: Surrogate
-            let samples = try self.samples(training.samples, blob)
-            switch training.start {
-            case .fresh(let hidden):
-                surrogate = Surrogate(dimension: samples.dimension, hidden: hidden, randomSeed: training.randomSeed)
-            case .from(let parameters):
-                surrogate = try self.surrogate(parameters, blob)
-            }
-            guard surrogate.dimension == samples.dimension, samples.count > 0 else {
-                throw WorkFailure("the samples do not fit the surrogate")
-            }
-            var second: WeightedSamples?
-            if let reference = training.second {
-                second = WeightedSamples(
-                    samples: try self.samples(reference, blob), weightOfFirst: training.weightOfFirst)
-            }
-            let run = Training(
-                surrogate, samples: samples, second: second, settings: training.settings,
-                randomSeed: training.randomSeed, run: training.run, threads: threads)
+        case .train(let work):
+            let run = try training(work, blob)
             var epochs: [EpochReport] = []
-            while !run.isFinished {
+            while !run.isFinished, epochs.count < work.epochs {
                 if isCancelled() { throw WorkFailure("cancelled") }
                 do {
                     let report = try run.epoch()
@@ -261,8 +252,8 @@ package final class Workbench {
                     throw WorkFailure("\(error)", isFinal: true)
                 }
             }
-            let bytes = run.surrogate.safetensors()
-            return (.trained(parameters: BlobReference(to: bytes), epochs: epochs), [bytes])
+            let bytes = run.isFinished ? run.surrogate.safetensors() : run.state.encoded
+            return (.trained(BlobReference(to: bytes), epochs: epochs), [bytes])
         case .ascend(let settings, let parameters, let stage, let seeds):
             let surface = try surface(settings, parameters, blob, isCancelled)
             let found = surface.ascend(seeds, stage, isOver: { isCancelled() || surface.failure != nil })
@@ -318,6 +309,37 @@ package final class Workbench {
         _ reference: OracleReference, _ isCancelled: @escaping @Sendable () -> Bool
     ) throws(WorkFailure) -> any Oracle {
         PiecewiseOracle(try oracle(reference), isCancelled)
+    }
+
+    private func training(_ work: TrainingWork, _ blob: (Digest) -> [UInt8]?) throws(WorkFailure) -> Training {
+        let samples = try self.samples(work.samples, blob)
+        guard samples.count > 0 else { throw WorkFailure("there are no samples") }
+        var second: WeightedSamples?
+        if let reference = work.second {
+            second = WeightedSamples(samples: try self.samples(reference, blob), weightOfFirst: work.weightOfFirst)
+        }
+        let surrogate: Surrogate
+        switch work.start {
+        case .fresh(let hidden):
+            surrogate = Surrogate(dimension: samples.dimension, hidden: hidden, randomSeed: work.randomSeed)
+        case .from(let parameters):
+            surrogate = try self.surrogate(parameters, blob)
+        case .resumed(let state):
+            guard let bytes = blob(state.digest) else { throw WorkFailure("state \(state.digest) is missing") }
+            do {
+                return try Training(
+                    resuming: TrainingState(encoded: bytes), samples: samples, second: second, settings: work.settings,
+                    randomSeed: work.randomSeed, run: work.run, threads: threads)
+            } catch {
+                throw WorkFailure("\(error)")
+            }
+        }
+        guard surrogate.dimension == samples.dimension else {
+            throw WorkFailure("the samples do not fit the surrogate")
+        }
+        return Training(
+            surrogate, samples: samples, second: second, settings: work.settings, randomSeed: work.randomSeed,
+            run: work.run, threads: threads)
     }
 
     private func surface(

@@ -63,6 +63,35 @@ struct LayerShape: Sendable {
     }
 
     private func stride(from: Int, to: Int, by: Int) -> StrideTo<Int> { Swift.stride(from: from, to: to, by: by) }
+
+    /// Writes a layer's numbers in the packing of `PackedLayer.backward`.
+    func pack(_ layer: Surrogate.Layer, into weights: FloatBuffer, _ biases: FloatBuffer) {
+        for (start, width) in inputPanels {
+            let panel = weights.start + start * outputs
+            for o in 0..<outputs {
+                for i in start..<min(start + width, inputs) {
+                    panel[o * width + i - start] = layer.weights[o * inputs + i]
+                }
+            }
+        }
+        for o in 0..<outputs { biases.start[o] = layer.biases[o] }
+    }
+
+    /// The layer of which these are the numbers in that packing.
+    func layer(_ packed: FloatBuffer, _ biases: FloatBuffer) -> Surrogate.Layer {
+        var weights = [Float](repeating: 0, count: inputs * outputs)
+        for (start, width) in inputPanels {
+            let panel = packed.start + start * outputs
+            for o in 0..<outputs {
+                for i in start..<min(start + width, inputs) {
+                    weights[o * inputs + i] = panel[o * width + i - start]
+                }
+            }
+        }
+        return Surrogate.Layer(
+            inputs: inputs, outputs: outputs, weights: weights,
+            biases: Array(UnsafeBufferPointer(start: biases.start, count: outputs)))
+    }
 }
 
 /// Weights in the two packings that the kernels read (see CKernels.h).
@@ -88,16 +117,8 @@ package final class PackedLayer: @unchecked Sendable {
     private init(_ layer: Surrogate.Layer, _ shape: LayerShape, _ buffers: [FloatBuffer]) {
         self.shape = shape
         (forward, backward, biases) = (buffers[0], buffers[1], buffers[2])
-        for (start, width) in shape.inputPanels {
-            let panel = backward.start + start * shape.outputs
-            for o in 0..<shape.outputs {
-                for i in start..<min(start + width, shape.inputs) {
-                    panel[o * width + i - start] = layer.weights[o * shape.inputs + i]
-                }
-            }
-            repack(panel: start, outputs: 0..<shape.outputs)
-        }
-        for o in 0..<shape.outputs { biases.start[o] = layer.biases[o] }
+        shape.pack(layer, into: backward, biases)
+        for (start, _) in shape.inputPanels { repack(panel: start, outputs: 0..<shape.outputs) }
     }
 
     /// Copies `outputs` of the input panel that starts at input `start` from `backward` to `forward`.
@@ -117,20 +138,7 @@ package final class PackedLayer: @unchecked Sendable {
         }
     }
 
-    package var layer: Surrogate.Layer {
-        var weights = [Float](repeating: 0, count: shape.inputs * shape.outputs)
-        for (start, width) in shape.inputPanels {
-            let panel = backward.start + start * shape.outputs
-            for o in 0..<shape.outputs {
-                for i in start..<min(start + width, shape.inputs) {
-                    weights[o * shape.inputs + i] = panel[o * width + i - start]
-                }
-            }
-        }
-        return Surrogate.Layer(
-            inputs: shape.inputs, outputs: shape.outputs, weights: weights,
-            biases: Array(UnsafeBufferPointer(start: biases.start, count: shape.outputs)))
-    }
+    package var layer: Surrogate.Layer { shape.layer(backward, biases) }
 }
 
 /// Activations and their gradients for some rows.

@@ -63,6 +63,17 @@ public struct TrainingSettings: Sendable, Hashable {
         self.schedule = schedule
         self.halt = halt
     }
+
+    /// Samples of a step, of so many, at least one.
+    func rows(of count: Int) -> Int {
+        switch batch {
+        case .full: count
+        case .rows(let rows): min(max(1, rows), count)
+        }
+    }
+
+    /// Steps of an epoch on so many samples.
+    func steps(of count: Int) -> Int { (count + rows(of: count) - 1) / rows(of: count) }
 }
 
 /// A second set of samples with its own weight in the objective
@@ -122,7 +133,6 @@ public final class Training {
     private var errors: [Double]
 
     private var epochsDone = 0
-    private var stepsDone = 0
     private var history: [Double] = []
     private var decay: (first: Double, second: Double) = (1, 1)
     public private(set) var isFinished = false
@@ -182,15 +192,48 @@ public final class Training {
                 biasSecond: own[5])
         }
         shares = Self.share(layers, among: team.size)
-        let batch: Int
-        switch settings.batch {
-        case .full: batch = samples.count
-        case .rows(let rows): batch = min(max(1, rows), samples.count)
-        }
+        let batch = settings.rows(of: samples.count)
         let rows = min(Self.pieceRows, batch + Self.secondRows(batch, self.second))
         activations = Activations(layers, rows: rows)
         errors = [Double](repeating: 0, count: rows)
         isFinished = settings.epochs <= 0
+    }
+
+    /// Goes on where another training of the same samples, settings, seed and run stood.
+    ///
+    /// - Throws: `TrainingStateError` if the state is not one of theirs.
+    public convenience init(
+        resuming state: TrainingState, samples: Samples, second: WeightedSamples? = nil, settings: TrainingSettings,
+        randomSeed: UInt64, run: UInt32, threads: Int
+    ) throws(TrainingStateError) {
+        guard state.surrogate.dimension == samples.dimension else {
+            throw TrainingStateError(description: "the state of a training on other samples")
+        }
+        self.init(
+            state.surrogate, samples: samples, second: second, settings: settings, randomSeed: randomSeed, run: run,
+            threads: threads)
+        guard state.history.count <= settings.epochs else {
+            throw TrainingStateError(description: "the state of a training of more epochs")
+        }
+        for (l, layer) in layers.enumerated() {
+            layer.shape.pack(state.means.layers[l], into: parts[l].first, parts[l].biasFirst)
+            layer.shape.pack(state.squares.layers[l], into: parts[l].second, parts[l].biasSecond)
+        }
+        epochsDone = state.history.count
+        history = state.history
+        for _ in 0..<epochsDone * settings.steps(of: samples.count) { passStep() }
+        isFinished = epochsDone >= settings.epochs || hasSettled
+    }
+
+    /// Where it stands between two epochs.
+    public var state: TrainingState {
+        func moments(_ weights: KeyPath<Part, FloatBuffer>, _ biases: KeyPath<Part, FloatBuffer>) -> Surrogate {
+            Surrogate(
+                layers: zip(layers, parts).map { $0.shape.layer($1[keyPath: weights], $1[keyPath: biases]) })
+        }
+        return TrainingState(
+            surrogate: surrogate, means: moments(\.first, \.biasFirst), squares: moments(\.second, \.biasSecond),
+            history: history)
     }
 
     /// Rows of the second set that go with `batch` rows of the first.
@@ -228,24 +271,14 @@ public final class Training {
     /// - Throws: `TrainingDiverged` if the loss is not finite.
     public func epoch() throws(TrainingDiverged) -> EpochReport {
         precondition(!isFinished, "training goes on after its end")
-        let count = samples.count
-        let batch: Int
-        var order: [Int32] = []
+        let (count, batch, steps) = (samples.count, settings.rows(of: samples.count), settings.steps(of: samples.count))
         var stream = RandomStream(
             seed: randomSeed, purpose: .batches, index: run << 16 | UInt32(truncatingIfNeeded: epochsDone))
-        switch settings.batch {
-        case .full:
-            batch = count
-            order = (0..<Int32(count)).map { $0 }
-        case .rows(let rows):
-            batch = min(max(1, rows), count)
-            order = stream.permutation(count)
-        }
+        let order = settings.batch == .full ? (0..<Int32(count)).map { $0 } : stream.permutation(count)
         let secondCount = second?.samples.count ?? 0
         var secondOrder = secondCount > 0 ? stream.permutation(secondCount) : []
         var secondNext = 0
 
-        let steps = (count + batch - 1) / batch
         var squares = 0.0
         var rate = settings.learningRate
         for step in 0..<steps {
@@ -270,6 +303,12 @@ public final class Training {
         return EpochReport(epoch: epochsDone, trainingMSE: mse, learningRate: rate, isLast: isFinished)
     }
 
+    /// The optimiser's memory of its start fades with each step.
+    private func passStep() {
+        decay.first *= 0.9
+        decay.second *= 0.999
+    }
+
     private var hasSettled: Bool {
         guard let halt = settings.halt, history.count > halt.overEpochs else { return false }
         let then = history[history.count - 1 - halt.overEpochs]
@@ -290,9 +329,7 @@ public final class Training {
 
     /// One step on some rows, the second set's as −1 − row; returns the sum of squared errors on the first set's.
     private func take(_ rows: [Int32], firstCount: Int, rate: Double) -> Double {
-        stepsDone += 1
-        decay.first *= 0.9
-        decay.second *= 0.999
+        passStep()
         let secondCount = rows.count - firstCount
         let lambda = second?.weightOfFirst ?? 1
         let weights = (

@@ -47,7 +47,10 @@ final class Laboratory {
         let key = Digest(of: Array("study \(index)".utf8))
         if !anew, let known = places[key] { return known }
         let study = self.study(index)
-        var plan = StudyPlan(study: study.study, descriptor: study.descriptor, attachments: study.content)
+        // Every other study trains in as many parts as there can be.
+        var plan = StudyPlan(
+            study: study.study, descriptor: study.descriptor, attachments: study.content,
+            trainingPart: index.isMultiple(of: 2) ? 0 : .infinity)
         let step = plan.next(nil, threads: 1)
         return remember(Place(key: key, plan: plan, step: step))
     }

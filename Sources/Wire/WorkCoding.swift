@@ -212,6 +212,7 @@ extension PBWork {
                 switch training.start {
                 case .fresh(let hidden): $0.hidden = hidden.map(UInt32.init)
                 case .from(let parameters): $0.parameters = .init(parameters)
+                case .resumed(let state): $0.state = .init(state)
                 }
                 $0.samples = .init(training.samples)
                 if let second = training.second { $0.second = .init(second) }
@@ -219,6 +220,7 @@ extension PBWork {
                 $0.settings = .init(training.settings)
                 $0.randomSeed = training.randomSeed
                 $0.run = training.run
+                $0.epochs = UInt32(exactly: training.epochs) ?? 0
             }
         case .ascend(let surface, let parameters, let stage, let seeds):
             ascend = .with {
@@ -256,7 +258,9 @@ extension PBWork {
             case .train(let train):
                 try check(train.weightOfFirst >= 0 && train.weightOfFirst <= 1, "a weight of \(train.weightOfFirst)")
                 let start: TrainingWork.Start
-                if train.hasParameters {
+                if train.hasState {
+                    start = .resumed(try train.state.value)
+                } else if train.hasParameters {
                     start = .from(try train.parameters.value)
                 } else {
                     try check(
@@ -268,7 +272,8 @@ extension PBWork {
                     TrainingWork(
                         start: start, samples: try train.samples.value,
                         second: train.hasSecond ? try train.second.value : nil, weightOfFirst: train.weightOfFirst,
-                        settings: try train.settings.value, randomSeed: train.randomSeed, run: train.run))
+                        settings: try train.settings.value, randomSeed: train.randomSeed, run: train.run,
+                        epochs: train.epochs == 0 ? .max : Int(train.epochs)))
             case .ascend(let ascend):
                 let surface = try ascend.surface.value
                 try check(
@@ -352,7 +357,7 @@ extension PBWorkResult {
             case .trained(let trained):
                 var reports: [EpochReport] = []
                 for report in trained.epochs { reports.append(try report.value) }
-                return .trained(parameters: try trained.parameters.value, epochs: reports)
+                return .trained(try trained.parameters.value, epochs: reports)
             case .climbed(let climbed):
                 return .maximizers(
                     try climbed.maximizers.value,

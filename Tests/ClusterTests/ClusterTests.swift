@@ -16,7 +16,10 @@ import Testing
         #expect(world.run(Self.study))
         #expect(world.outcome.map(Essence.init) == Self.expected)
         #expect(world.statistics?.abandoned == 0)
-        #expect(!world.facts.contains { if case .attemptLost = $0 { true } else { false } })
+        let losses = world.facts.compactMap { fact -> String? in
+            if case .attemptLost(let attempt, let cause) = fact { "\(attempt): \(cause)" } else { nil }
+        }
+        #expect(losses == [])
     }
 
     @Test(arguments: 0..<25) func underFaults(_ seed: Int) {

@@ -54,6 +54,8 @@ final class World {
     private var dice: RandomStream
     private let faults: Faults
     private var processes: [PeerID: Process] = [:]
+    /// Those that said goodbye.
+    private var departed: Set<PeerID> = []
     private var nextPeer: UInt64 = 1
     private var blobs: [Digest: [UInt8]] = [:]
     private var partial: [Digest: [UInt8]] = [:]
@@ -146,7 +148,7 @@ final class World {
                 return
             }
             guard processes[peer] != nil else {
-                perform(coordinator.step(.unreachable(peer), at: now), study)
+                if !departed.contains(peer) { perform(coordinator.step(.unreachable(peer), at: now), study) }
                 return
             }
             step(peer, .received(message))
@@ -226,12 +228,18 @@ final class World {
             let chunk = BlobChunk(blob: request.blob, offset: request.offset, bytes: bytes)
             send { .toCoordinator(Codec.encode(ToCoordinator.blob(chunk)), peer) }
         case .forget(let digest): process.blobs[digest] = nil
-        case .leave: processes[peer] = nil
+        case .leave: leave(peer)
         case .restart:
-            processes[peer] = nil
+            leave(peer)
             schedule(.milliseconds(50), .revive(process.role, process.name))
         case .subscribe, .stop: break
         }
+    }
+
+    /// What a process has said last is read before its connection is found broken.
+    private func leave(_ peer: PeerID) {
+        processes[peer] = nil
+        departed.insert(peer)
     }
 
     private func send(_ message: () -> Happening) {
@@ -274,7 +282,9 @@ final class World {
                             safetensors: blobs[attachment.blob.digest]!, metadata: &ignored)
                     }
                 }
-                var plan = StudyPlan(study: study, descriptor: oracle.descriptor, attachments: content)
+                // Training in parts, unlike the run without a cluster that it is compared with.
+                var plan = StudyPlan(
+                    study: study, descriptor: oracle.descriptor, attachments: content, trainingPart: 0)
                 let step = plan.next(nil, threads: 1)
                 schedule(.milliseconds(1), .coordinator(.planned(id, plan, step)))
             case .advance(let id, var plan, let results):
@@ -353,7 +363,8 @@ func alone(
     _ study: Study, _ attachments: StudyAttachments = .init(), oracles: [any Oracle] = builtInOracles
 ) -> Result<StudyOutcome, WorkFailure> {
     let oracle = study.fixedOracle(among: oracles)!
-    var plan = StudyPlan(study: study, descriptor: oracle.descriptor, attachments: attachments)
+    var plan = StudyPlan(
+        study: study, descriptor: oracle.descriptor, attachments: attachments, trainingPart: .infinity)
     let bench = Workbench(oracles: oracles, threads: 2)
     var blobs: [Digest: [UInt8]] = [:]
     var results: BatchResults?

@@ -254,6 +254,66 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
         #expect(abs(try answer(1) - 1.25) < 0.3)
     }
 
+    /// A training that begins, and the same one from the bytes of a state.
+    private func training(_ settings: TrainingSettings, from state: [UInt8]? = nil, count: Int = 300) throws -> Training {
+        let second = WeightedSamples(samples: samples(9, 8), weightOfFirst: 0.8)
+        guard let state else {
+            return Training(
+                Surrogate(dimension: 5, hidden: [40, 33], randomSeed: 2), samples: samples(count, 3), second: second,
+                settings: settings, randomSeed: 4, run: 7, threads: 2)
+        }
+        return try Training(
+            resuming: TrainingState(encoded: state), samples: samples(count, 3), second: second, settings: settings,
+            randomSeed: 4, run: 7, threads: 3)
+    }
+
+    @Test(arguments: [
+        TrainingSettings(batch: .rows(64), epochs: 5),
+        TrainingSettings(optimizer: .sgd(momentum: 0.5), batch: .full, epochs: 5, learningRate: 0.001),
+        TrainingSettings(
+            batch: .rows(300), epochs: 50, schedule: .step(every: 2, factor: 0.5),
+            halt: .init(relativeChange: 0.5, overEpochs: 3)),
+    ])
+    func aTrainingGoesOnFromItsStateToTheSameBits(settings: TrainingSettings) throws {
+        let whole = try training(settings)
+        var reports: [EpochReport] = []
+        while !whole.isFinished { reports.append(try whole.epoch()) }
+        // Into another process, so to speak, after every epoch.
+        var parts = try training(settings)
+        var resumed: [EpochReport] = []
+        while !parts.isFinished {
+            resumed.append(try parts.epoch())
+            parts = try training(settings, from: parts.state.encoded)
+        }
+        #expect(resumed == reports)
+        #expect(parts.state == whole.state)
+    }
+
+    @Test func aStateThatIsNoneIsRefused() throws {
+        let settings = TrainingSettings(batch: .rows(64), epochs: 3)
+        let begun = try training(settings)
+        _ = try begun.epoch()
+        let bytes = begun.state.encoded
+        #expect(try TrainingState(encoded: bytes) == begun.state)
+        for count in [0, 15, 16, 20, 31, 40, bytes.count / 2, bytes.count - 1] {
+            #expect(throws: TrainingStateError.self) { try TrainingState(encoded: Array(bytes.prefix(count))) }
+        }
+        #expect(throws: TrainingStateError.self) { try TrainingState(encoded: bytes + [0]) }
+        var hostile = bytes
+        hostile.replaceSubrange(16..<24, with: [UInt8](repeating: 0xff, count: 8))
+        #expect(throws: TrainingStateError.self) { try TrainingState(encoded: hostile) }
+        // Of a training with more epochs, or on samples of another dimension.
+        var short = settings
+        short.epochs = 0
+        #expect(throws: TrainingStateError.self) { try training(short, from: bytes) }
+        let other = Samples(dimension: 1, inputs: [0.5], labels: [1])
+        #expect(throws: TrainingStateError.self) {
+            try Training(
+                resuming: TrainingState(encoded: bytes), samples: other, settings: settings, randomSeed: 4, run: 7,
+                threads: 1)
+        }
+    }
+
     @Test func divergenceIsAnErrorThatSaysWhatToDo() {
         let settings = TrainingSettings(
             optimizer: .sgd(momentum: 0.9), batch: .rows(32), epochs: 10, learningRate: 100, schedule: .constant)

@@ -33,7 +33,7 @@ import Testing
                 .jobAbandoned(job, reason: "three times"),
                 .itemsCompleted(
                     JobID(study: study, batch: 2, items: 0..<1),
-                    .trained(parameters: BlobReference(to: parameters), epochs: [])),
+                    .trained(BlobReference(to: parameters), epochs: [])),
             ]
             let blobs = [training, parameters].reduce(into: [:]) { $0[Digest(of: $1)] = $1 }
             do {

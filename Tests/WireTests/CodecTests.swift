@@ -34,7 +34,11 @@ private enum Sample {
                 start: .from(blob), samples: blob, second: BlobReference(to: [9]), weightOfFirst: 0.25,
                 settings: TrainingSettings(
                     optimizer: .sgd(momentum: 0.5), batch: .full, epochs: 3, learningRate: 2,
-                    schedule: .step(every: 4, factor: 0.5)), randomSeed: 0, run: 0)),
+                    schedule: .step(every: 4, factor: 0.5)), randomSeed: 0, run: 0, epochs: 2)),
+        .train(
+            TrainingWork(
+                start: .resumed(blob), samples: blob, settings: TrainingSettings(schedule: .constant), randomSeed: 0,
+                run: 0)),
         .train(
             TrainingWork(
                 start: .fresh(hidden: []), samples: blob,
@@ -52,7 +56,7 @@ private enum Sample {
     ]
 
     static let results: [WorkResult] = [
-        .trained(parameters: blob, epochs: [report, report]),
+        .trained(blob, epochs: [report, report]),
         .maximizers(maximizers, oracleCalls: [12, 3]),
         .gains([1, -1], oracleCalls: [3, 4]),
         .labels(Valuations(prices: [1, 2], standardErrors: [0.1, 0.2], statuses: [.ok, .notConverged])),

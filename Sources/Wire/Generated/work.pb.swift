@@ -361,7 +361,8 @@ nonisolated struct PBWork: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
-    /// One of the two: a fresh surrogate of these hidden layers, or parameters (a safetensors blob).
+    /// One of three: a fresh surrogate of these hidden layers, parameters (a safetensors blob), or where an earlier part
+    /// of the training has ended (a state blob).
     var hidden: [UInt32] {
       get {_storage._hidden}
       set {_uniqueStorage()._hidden = newValue}
@@ -416,6 +417,21 @@ nonisolated struct PBWork: Sendable {
     var run: UInt32 {
       get {_storage._run}
       set {_uniqueStorage()._run = newValue}
+    }
+
+    var state: PBBlobReference {
+      get {_storage._state ?? PBBlobReference()}
+      set {_uniqueStorage()._state = newValue}
+    }
+    /// Returns true if `state` has been explicitly set.
+    var hasState: Bool {_storage._state != nil}
+    /// Clears the value of `state`. Subsequent reads from it will return its default value.
+    mutating func clearState() {_uniqueStorage()._state = nil}
+
+    /// The most epochs of this part; 0 for all that are left.
+    var epochs: UInt32 {
+      get {_storage._epochs}
+      set {_uniqueStorage()._epochs = newValue}
     }
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -650,6 +666,7 @@ nonisolated struct PBWorkResult: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
+    /// Parameters if the last report is the training's last, else its state.
     var parameters: PBBlobReference {
       get {_parameters ?? PBBlobReference()}
       set {_parameters = newValue}
@@ -1299,7 +1316,7 @@ nonisolated extension PBWork: SwiftProtobuf.Message, SwiftProtobuf._MessageImple
 
 nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = PBWork.protoMessageName + ".Train"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hidden\0\u{1}parameters\0\u{1}samples\0\u{1}second\0\u{3}weight_of_first\0\u{1}settings\0\u{3}random_seed\0\u{1}run\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hidden\0\u{1}parameters\0\u{1}samples\0\u{1}second\0\u{3}weight_of_first\0\u{1}settings\0\u{3}random_seed\0\u{1}run\0\u{1}state\0\u{1}epochs\0")
 
   fileprivate class _StorageClass {
     var _hidden: [UInt32] = []
@@ -1310,6 +1327,8 @@ nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._Messag
     var _settings: PBTrainingSettings? = nil
     var _randomSeed: UInt64 = 0
     var _run: UInt32 = 0
+    var _state: PBBlobReference? = nil
+    var _epochs: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1328,6 +1347,8 @@ nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._Messag
       _settings = source._settings
       _randomSeed = source._randomSeed
       _run = source._run
+      _state = source._state
+      _epochs = source._epochs
     }
   }
 
@@ -1354,6 +1375,8 @@ nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._Messag
         case 6: try { try decoder.decodeSingularMessageField(value: &_storage._settings) }()
         case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._randomSeed) }()
         case 8: try { try decoder.decodeSingularUInt32Field(value: &_storage._run) }()
+        case 9: try { try decoder.decodeSingularMessageField(value: &_storage._state) }()
+        case 10: try { try decoder.decodeSingularUInt32Field(value: &_storage._epochs) }()
         default: break
         }
       }
@@ -1390,6 +1413,12 @@ nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._Messag
       if _storage._run != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._run, fieldNumber: 8)
       }
+      try { if let v = _storage._state {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+      } }()
+      if _storage._epochs != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._epochs, fieldNumber: 10)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1407,6 +1436,8 @@ nonisolated extension PBWork.Train: SwiftProtobuf.Message, SwiftProtobuf._Messag
         if _storage._settings != rhs_storage._settings {return false}
         if _storage._randomSeed != rhs_storage._randomSeed {return false}
         if _storage._run != rhs_storage._run {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._epochs != rhs_storage._epochs {return false}
         return true
       }
       if !storagesAreEqual {return false}
