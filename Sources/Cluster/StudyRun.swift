@@ -87,7 +87,8 @@ struct StudyRun: Sendable {
     var statistics = StudyStatistics()
     var events: [StudyEvent] = []
     var watchers: [PeerID] = []
-    var lastProgress: Instant?
+    /// When people may be told again how many items are done.
+    var nextProgress = Instant(nanoseconds: .min)
     var ending: StudyEvent.Ending?
 
     struct Awaited: Sendable {
@@ -160,6 +161,14 @@ struct StudyRun: Sendable {
         let event = StudyEvent(number: events.count + 1, at: now - accepted, what: what)
         events.append(event)
         return event
+    }
+
+    /// What is to be told of finished items: at most four times a second, and at the end.
+    mutating func progress(now: Instant) -> StudyEvent.What? {
+        guard let remaining = results?.remaining, remaining == 0 || now >= nextProgress else { return nil }
+        guard let count = batch?.count, count > 1 else { return nil }
+        nextProgress = now + .milliseconds(250)
+        return .progress(phase, done: count - remaining, total: count)
     }
 
     mutating func enter(_ phase: Phase, now: Instant) {

@@ -146,7 +146,8 @@ final class World {
                 return
             }
             guard processes[peer] != nil else {
-                perform(coordinator.step(.unreachable(peer), at: now), study)
+                // A connection brings what was sent before it broke.
+                schedule(faults.delay + .microseconds(2), .coordinator(.unreachable(peer)))
                 return
             }
             step(peer, .received(message))
