@@ -187,7 +187,8 @@ package struct BatchResults: Sendable {
                 oracleCalls += calls[k]
                 numbers[item] = values[k]
             }
-        case .predictions(let values): for (k, item) in items.enumerated() where !isDone[item] { numbers[item] = values[k] }
+        case .predictions(let values):
+            for (k, item) in items.enumerated() where !isDone[item] { numbers[item] = values[k] }
         case .labels(let labels):
             for (k, item) in items.enumerated() where !isDone[item] {
                 oracleCalls += 1

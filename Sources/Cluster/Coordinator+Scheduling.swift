@@ -59,11 +59,11 @@ extension Coordinator {
         return max(1, min(most, share, Int(affordable)))
     }
 
-    /// Seconds that a job should take on the average worker; infinite if nobody knows.
-    private func seconds(_ job: JobID, _ k: Int) -> Double {
-        guard let batch = runs[k].batch else { return .infinity }
-        if job.call != nil { return batch.oracle.flatMap { callSeconds[$0]?.value } ?? .infinity }
-        return runs[k].itemSeconds[batch.kind].map { $0.value * Double(job.items.count) } ?? .infinity
+    /// Seconds that an item of a job, or the call that it is, takes on the average worker; nil if nobody knows.
+    private func seconds(_ job: JobID, _ k: Int) -> Average? {
+        guard let batch = runs[k].batch else { return nil }
+        if job.call != nil { return batch.oracle.flatMap { callSeconds[$0] } }
+        return runs[k].itemSeconds[batch.kind]
     }
 
     // MARK: Assignments
@@ -179,10 +179,15 @@ extension Coordinator {
         }
         runs[k].tries[job, default: .init()].number += 1
         let attempt = Attempt(job: job, number: runs[k].tries[job]!.number)
-        let expected = seconds(job, k) * roster[at: worker].pace
+        let (item, scale) = (seconds(job, k), Double(job.items.count) * roster[at: worker].pace)
+        let expected = item.map { $0.value * scale } ?? .infinity
         let charge = expected.isFinite ? expected : 0.1
+        // Nothing waits behind what may kill its worker, or may last.
+        let high = runs[k].isBlamed(job) ? .infinity : item.map { $0.high * scale } ?? .infinity
         roster.lease(
-            Roster.Lease(attempt: attempt, since: now, expected: expected, isCopy: isCopy, charge: charge), at: worker)
+            Roster.Lease(
+                attempt: attempt, since: now, expected: expected, high: high, isCopy: isCopy, charge: charge),
+            at: worker)
         virtualTime = max(virtualTime, runs[k].pass)
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1

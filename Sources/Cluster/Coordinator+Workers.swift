@@ -137,6 +137,11 @@ extension Coordinator {
         for k in runs.indices where runs[k].ending == nil {
             tell(k, .worker(isPlanned ? .left : .lost, name: member.hello.name, detail: cause), &effects, now)
         }
+        if !isPlanned {
+            for job in member.held.map(\.attempt.job) {
+                if let k = index(job.study), runs[k].batchNumber == job.batch { runs[k].blame(job) }
+            }
+        }
         // Only the job that ran can have killed it. The others are given back first, so that it comes out on top.
         for (position, lease) in member.held.enumerated().reversed() {
             giveBack(lease, cause: position == 0 && !isPlanned ? "\(member.hello.name): \(cause)" : nil, &effects, now)
@@ -166,7 +171,10 @@ extension Coordinator {
                 runs[k].calls.prepend(job)
             } else if cause != nil {
                 // One of the items may be to blame: in smaller jobs it is found, and the others are done.
-                for items in Self.parts(of: job.items).reversed() { runs[k].queue.giveBack(items) }
+                for items in Self.parts(of: job.items).reversed() {
+                    runs[k].queue.giveBack(items)
+                    runs[k].blame(JobID(study: job.study, batch: job.batch, items: items))
+                }
             } else {
                 runs[k].queue.giveBack(job.items)
             }

@@ -89,7 +89,8 @@ package struct Coordinator: Sendable {
     }
 
     package enum Effect: Sendable {
-        /// Keep these for good, with the blobs that they name, before any later message is sent.
+        /// Keep these for good, with the blobs that they name, before any later message is sent: but for assignments, which
+        /// promise nothing and need not wait for the disk.
         case persist([Fact])
         case send(FromCoordinator, to: PeerID)
         /// Publish a version with its bytes, which the store has.
@@ -251,6 +252,7 @@ package struct Coordinator: Sendable {
                 }
                 run.statistics.jobs += 1
                 run.tries[job] = nil
+                run.blame(job, false)
             }
         case .labelsPaid: break
         case .attemptLost(let attempt, let cause):
@@ -324,6 +326,7 @@ package struct Coordinator: Sendable {
         case .hello(let hello): greet(hello, peer, &effects, now)
         case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
         case .finished(let finished): self.finished(finished, peer, &effects, now)
+        case .results(let list): for finished in list { self.finished(finished, peer, &effects, now) }
         case .progress(let progress): progressReceived(progress, peer, &effects, now)
         case .goodbye(let incarnation):
             guard roster.incarnation(of: peer) == incarnation else { return }

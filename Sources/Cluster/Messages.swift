@@ -49,6 +49,8 @@ package enum ToCoordinator: Sendable, Hashable {
     indirect case hello(Hello)
     case heartbeat(Heartbeat)
     case finished(Finished)
+    /// Several of them, on their way together; see Bundles.swift.
+    case results([Finished])
     indirect case progress(Progress)
     case goodbye(Incarnation)
     // From clients.
@@ -221,6 +223,10 @@ package enum FromCoordinator: Sendable, Hashable {
     case assign(Assignment)
     /// The result is kept; the worker may forget it.
     case acknowledge(Attempt)
+    /// Several of them, on their way together; see Bundles.swift.
+    case assignments([Assignment])
+    case acknowledgements([Attempt])
+    case cancellations([Attempt])
     /// The result is not wanted any more.
     case cancel(Attempt)
     /// Who are you? Say hello (again).

@@ -13,7 +13,7 @@ package struct Roster: Sendable {
         package fileprivate(set) var isSuspect = false
         /// Time that it takes for a job over the time that the average worker takes.
         package fileprivate(set) var pace = 1.0
-        /// What it holds should take so many nanoseconds, and so many jobs that nobody knows the time of.
+        /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
         fileprivate var known: Int64 = 0
         fileprivate var unknown = 0
         /// Where it is listed: with those that hold as many jobs, between these two.
@@ -37,15 +37,16 @@ package struct Roster: Sendable {
     package struct Lease: Sendable, Hashable {
         package var attempt: Attempt
         package var since: Instant
-        /// Seconds that it should take; infinite while nobody knows.
+        /// Seconds that it should take, and may well take; infinite while nobody knows.
         package var expected = Double.infinity
+        package var high = Double.infinity
         /// Given while another held the job.
         package var isCopy = false
         /// Seconds that its study was charged for it.
         package var charge = 0.0
 
-        /// `expected`, in numbers whose sums are exact.
-        fileprivate var nanoseconds: Int64? { expected.isFinite ? Int64(min(expected, 1e6) * 1e9) : nil }
+        /// `high`, in numbers whose sums are exact.
+        fileprivate var nanoseconds: Int64? { high.isFinite ? Int64(min(high, 1e6) * 1e9) : nil }
     }
 
     /// Who holds leases on a job: nearly always one.
