@@ -100,11 +100,10 @@ struct RunCommand: ParsableCommand {
         var progress = Progress(isShown: !common.noProgress)
         if unfinished.isResumed { progress.note("going on with the run in \(folder)") }
         do {
-            // Signals are taken by the client; it must exist before there are children to hear of.
+            // The client takes signals before there are children to hear of, and threads that would take theirs.
             let client = try StudyClient(
-                address: { () throws in try connect ?? supervisor!.start() }(), token: unfinished.token,
-                longestFrame: file.maxFrame, supervisor: supervisor, patience: Duration(words: patience) ?? .seconds(30)
-            )
+                address: { try connect ?? supervisor!.start() }, token: unfinished.token, longestFrame: file.maxFrame,
+                supervisor: supervisor, patience: Duration(words: patience) ?? .seconds(30))
             if let supervisor {
                 for (name, process) in supervisor.processes { progress.note("\(name): process \(process)") }
             }

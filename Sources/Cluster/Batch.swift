@@ -2,8 +2,8 @@
 
 package import Regression
 
-/// A list of like items. Which of them share a job does not matter to any result.
-package struct Batch: Sendable {
+/// A list of like items. Which of them share a job does not matter to any result. Immutable and large: shared, not copied.
+package final class Batch: Sendable {
     package enum Content: Sendable {
         case train([TrainingWork])
         case ascend(SurfaceSettings, parameters: BlobReference, stage: AscentStage, seeds: [Double])
@@ -16,6 +16,10 @@ package struct Batch: Sendable {
     package let count: Int
     /// Numbers per item in the content's rows.
     package let dimension: Int
+    package let kind: Work.Kind
+    /// The oracle that it calls, and that which workers offer of it.
+    package let oracle: OracleReference?
+    let baseOracle: OracleReference?
 
     package init(_ content: Content, dimension: Int) {
         self.content = content
@@ -25,25 +29,15 @@ package struct Batch: Sendable {
         case .probe(_, _, _, let maximizers): count = maximizers.count
         case .ascend(_, _, _, let rows), .label(_, let rows), .predict(_, let rows): count = rows.count / dimension
         }
-    }
-
-    package var kind: Work.Kind {
-        switch content {
-        case .train: .train
-        case .ascend: .ascend
-        case .probe: .probe
-        case .label: .label
-        case .predict: .predict
-        }
-    }
-
-    /// The oracle that it calls.
-    package var oracle: OracleReference? {
-        switch content {
-        case .ascend(let surface, _, _, _), .probe(let surface, _, _, _): surface.oracle
-        case .label(let oracle, _): oracle
-        case .train, .predict: nil
-        }
+        (kind, oracle) =
+            switch content {
+            case .train: (.train, nil)
+            case .ascend(let surface, _, _, _): (.ascend, surface.oracle)
+            case .probe(let surface, _, _, _): (.probe, surface.oracle)
+            case .label(let oracle, _): (.label, oracle)
+            case .predict: (.predict, nil)
+            }
+        baseOracle = oracle?.base
     }
 
     /// The most oracle calls that one of its items takes.
@@ -174,22 +168,29 @@ package struct BatchResults: Sendable {
     package mutating func record(_ items: Range<Int>, _ result: WorkResult) -> Bool {
         guard fits(items, result) else { return false }
         guard isOpen(items) else { return true }
-        for (k, item) in items.enumerated() where !isDone[item] {
-            switch result {
-            case .trained(let parameters, let reports):
+        switch result {
+        case .trained(let parameters, let reports):
+            for item in items where !isDone[item] {
                 trained[item] = parameters
                 epochs[item] = reports
-            case .maximizers(let found, let calls):
+            }
+        case .maximizers(let found, let calls):
+            for (k, item) in items.enumerated() where !isDone[item] {
                 oracleCalls += calls[k]
                 for i in 0..<dimension { maximizers.inputs[item * dimension + i] = found.inputs[k * dimension + i] }
                 maximizers.predictions[item] = found.predictions[k]
                 maximizers.labels[item] = found.labels[k]
                 maximizers.standardErrors[item] = found.standardErrors[k]
-            case .gains(let values, let calls):
+            }
+        case .gains(let values, let calls):
+            for (k, item) in items.enumerated() where !isDone[item] {
                 oracleCalls += calls[k]
                 numbers[item] = values[k]
-            case .predictions(let values): numbers[item] = values[k]
-            case .labels(let labels):
+            }
+        case .predictions(let values):
+            for (k, item) in items.enumerated() where !isDone[item] { numbers[item] = values[k] }
+        case .labels(let labels):
+            for (k, item) in items.enumerated() where !isDone[item] {
                 oracleCalls += 1
                 valuations.prices[item] = labels.prices[k]
                 valuations.statuses[item] = labels.statuses[k]

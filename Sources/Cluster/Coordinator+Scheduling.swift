@@ -13,13 +13,15 @@ extension Coordinator {
         guard let batch = runs[k].batch else { return }
         let seconds = finished.duration.seconds
         let items = finished.attempt.job.items.count
-        let pace = roster[finished.incarnation]?.pace ?? 1
+        let place = roster.place(of: finished.incarnation)
+        let pace = place.map { roster[at: $0].pace } ?? 1
         let calls = result.oracleCalls
+        if let place, roster[at: place].hello.role == .worker { runs[k].statistics.busy += finished.duration }
         if let oracle = batch.oracle, calls > 0 {
             callSeconds[oracle, default: .init()].note(seconds / Double(calls) / pace)
         }
         if let lease {
-            roster.note(seconds, expected: lease.expected, of: finished.incarnation)
+            if let place { roster.note(seconds, expected: lease.expected, at: place) }
             runs[k].pass += (seconds - lease.charge) / runs[k].submission.share
         }
         guard finished.attempt.job.call == nil else { return }
@@ -44,24 +46,24 @@ extension Coordinator {
 
     /// Items of the next job of a worker: cut to last `secondsPerJob` there, and smaller towards the end, so that all
     /// workers finish together.
-    private func shardSize(_ k: Int, _ batch: Batch, _ member: Roster.Member) -> Int {
+    private func shardSize(_ k: Int, _ batch: Batch, pace: Double) -> Int {
         let most =
             switch batch.kind {
             case .train: 1
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
-        let affordable = Double(runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)) / max(1, member.pace)
+        let affordable = Double(runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)) / max(1, pace)
         let workers = max(1, roster.count(batch.kind.role))
         let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
         return max(1, min(most, share, Int(affordable)))
     }
 
-    /// Seconds that a job should take on the average worker; infinite if nobody knows.
-    private func seconds(_ job: JobID, _ k: Int) -> Double {
-        guard let batch = runs[k].batch else { return .infinity }
-        if job.call != nil { return batch.oracle.flatMap { callSeconds[$0]?.value } ?? .infinity }
-        return runs[k].itemSeconds[batch.kind].map { $0.value * Double(job.items.count) } ?? .infinity
+    /// Seconds that an item of a job, or the call that it is, takes on the average worker; nil if nobody knows.
+    private func seconds(_ job: JobID, _ k: Int) -> Average? {
+        guard let batch = runs[k].batch else { return nil }
+        if job.call != nil { return batch.oracle.flatMap { callSeconds[$0] } }
+        return runs[k].itemSeconds[batch.kind]
     }
 
     // MARK: Assignments
@@ -69,10 +71,19 @@ extension Coordinator {
     /// Leases waiting work to idle workers: of the studies of the highest priority, that goes next which had least of
     /// its share.
     mutating func dispatch(_ effects: inout [Effect], _ now: Instant) {
-        var stuck: Set<Int> = []
-        while let k = runs.indices.filter({ runs[$0].hasWork && !stuck.contains($0) }).min(by: { goesBefore($0, $1) }) {
-            if !serve(k, &effects, now) { stuck.insert(k) }
+        var stuck: [Int] = []
+        while let k = nextRun(but: stuck) {
+            if !serve(k, &effects, now) { stuck.append(k) }
         }
+    }
+
+    /// The study that goes next, of those that have work.
+    private func nextRun(but stuck: [Int]) -> Int? {
+        var first: Int?
+        for k in runs.indices where runs[k].hasWork && !stuck.contains(k) {
+            if first.map({ goesBefore(k, $0) }) ?? true { first = k }
+        }
+        return first
     }
 
     private func goesBefore(_ a: Int, _ b: Int) -> Bool {
@@ -86,7 +97,7 @@ extension Coordinator {
     /// - Returns: false if nothing can be done for it now.
     private mutating func serve(_ k: Int, _ effects: inout [Effect], _ now: Instant) -> Bool {
         guard let batch = runs[k].batch else { return false }
-        let (role, oracle) = (batch.kind.role, batch.oracle?.base)
+        let (role, oracle) = (batch.kind.role, batch.baseOracle)
         func isAble(_ member: Roster.Member) -> Bool { oracle.map { member.hello.oracles.contains($0) } ?? true }
 
         // What a silent worker holds.
@@ -117,7 +128,7 @@ extension Coordinator {
             switch runs[k].isSteered {
             case false?:
                 guard let worker = roster.idle(role, where: isAble),
-                    let items = runs[k].queue.take(shardSize(k, batch, roster[worker]!))
+                    let items = runs[k].queue.take(shardSize(k, batch, pace: roster[at: worker].pace))
                 else { return false }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { return true }
@@ -136,14 +147,14 @@ extension Coordinator {
             }
         }
         // A second attempt at what takes long, as long as such attempts are few or come first.
-        let statistics = runs[k].statistics
+        let attempts = runs[k].statistics.attempts
         while let job = runs[k].stragglers.first {
             let holders = roster.holders(of: job)
             guard isOpen(job, k), holders.count == 1 else {
                 _ = runs[k].stragglers.popFirst()
                 continue
             }
-            guard statistics.copies < 2 + statistics.attempts / 20 + 2 * statistics.copiesWon,
+            guard runs[k].statistics.copies < 2 + attempts / 20 + 2 * runs[k].statistics.copiesWon,
                 let worker = roster.idle(
                     role, inSlot: true, where: { isAble($0) && !holders.contains($0.hello.incarnation) })
             else { return false }
@@ -156,9 +167,9 @@ extension Coordinator {
     }
 
     private mutating func lease(
-        _ job: JobID, _ k: Int, _ worker: Incarnation, isCopy: Bool, _ effects: inout [Effect], _ now: Instant
+        _ job: JobID, _ k: Int, _ worker: Int, isCopy: Bool, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard let batch = runs[k].batch, let member = roster[worker] else { return }
+        guard let batch = runs[k].batch else { return }
         let work: Work
         if let call = job.call {
             guard let course = runs[k].courses[job.items.lowerBound]?.course, let oracle = batch.oracle else { return }
@@ -166,21 +177,27 @@ extension Coordinator {
         } else {
             work = batch.work(job.items)
         }
-        let attempt = Attempt(job: job, number: (runs[k].tries[job]?.number ?? 0) + 1)
-        runs[k].tries[job, default: .init()].number = attempt.number
-        let expected = seconds(job, k) * member.pace
+        runs[k].tries[job, default: .init()].number += 1
+        let attempt = Attempt(job: job, number: runs[k].tries[job]!.number)
+        let (item, scale) = (seconds(job, k), Double(job.items.count) * roster[at: worker].pace)
+        let expected = item.map { $0.value * scale } ?? .infinity
         let charge = expected.isFinite ? expected : 0.1
+        // Nothing waits behind what may kill its worker, or may last.
+        let high = runs[k].isBlamed(job) ? .infinity : item.map { $0.high * scale } ?? .infinity
         roster.lease(
-            Roster.Lease(attempt: attempt, since: now, expected: expected, isCopy: isCopy, charge: charge), to: worker)
+            Roster.Lease(
+                attempt: attempt, since: now, expected: expected, high: high, isCopy: isCopy, charge: charge),
+            at: worker)
         virtualTime = max(virtualTime, runs[k].pass)
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1
         // Where a job takes no time, a silent worker is found by its silence.
         if expected.isFinite, expected > 0.02 {
             let patience = Duration.nanoseconds(Int64(min(1.5 * expected + 0.1, 1e6) * 1e9))
-            overdue.insert(Overdue(due: now + patience, attempt: attempt, holder: worker))
+            overdue.insert(
+                Overdue(due: now + patience, attempt: attempt, holder: roster[at: worker].hello.incarnation))
         }
-        effects.append(.send(.assign(.init(attempt: attempt, work: work)), to: member.peer))
+        effects.append(.send(.assign(.init(attempt: attempt, work: work)), to: roster[at: worker].peer))
     }
 
     // MARK: Second attempts
@@ -211,6 +228,7 @@ extension Coordinator {
 
     /// The first result counts: whoever else works on the job may stop.
     mutating func cancelOthers(_ job: JobID, _ lease: Roster.Lease?, _ k: Int, _ effects: inout [Effect]) {
+        guard roster.isHeld(job) else { return }
         let others = roster.holders(of: job)
         if lease?.isCopy == true, !others.isEmpty { runs[k].statistics.copiesWon += 1 }
         for other in others {

@@ -194,7 +194,9 @@ extension Coordinator {
     }
 
     mutating func advanceIfComplete(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
-        guard let results = runs[k].results, results.isComplete, let plan = runs[k].plan else { return }
+        guard runs[k].results?.isComplete == true, let results = runs[k].results, let plan = runs[k].plan else {
+            return
+        }
         if runs[k].batch?.kind.role == .worker {
             runs[k].statistics.available += (now - runs[k].batchSince) * max(1, roster.count(.worker))
         }
@@ -270,12 +272,8 @@ extension Coordinator {
         }
     }
 
-    /// Tells of finished items, at most four times a second and at the end.
+    /// Tells of finished items, now and then and at the end.
     mutating func progressed(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
-        guard let batch = runs[k].batch, let results = runs[k].results, batch.count > 1 else { return }
-        if !results.isComplete, let last = runs[k].lastProgress, now < last + .milliseconds(250) { return }
-        runs[k].lastProgress = now
-        tell(
-            k, .progress(runs[k].phase, done: batch.count - results.remaining, total: batch.count), &effects, now)
+        if let progress = runs[k].progress(now: now) { tell(k, progress, &effects, now) }
     }
 }

@@ -20,6 +20,7 @@ extension Coordinator {
             held.append(Roster.Lease(attempt: attempt, since: now))
         }
         let before = roster.enter(hello, peer: peer, held: held, now: now)
+        rosterChanged()
         effects.append(
             .send(
                 .welcome(.init(term: term, heartbeat: heartbeat, publisher: settings.publisher)), to: peer))
@@ -85,18 +86,19 @@ extension Coordinator {
     mutating func heartbeatReceived(
         _ heartbeat: ToCoordinator.Heartbeat, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard roster.incarnation(of: peer) == heartbeat.incarnation, let member = roster[heartbeat.incarnation] else {
+        guard let place = roster.place(of: peer), roster[at: place].hello.incarnation == heartbeat.incarnation else {
             effects.append(.send(.unknownPeer, to: peer))
             return
         }
-        roster.heard(heartbeat.incarnation, now: now)
+        roster.heard(place, now: now)
         // Done by somebody else, or assigned by a message that came twice: it may wait for blobs that are gone.
         for attempt in heartbeat.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))
         }
         // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
-        for lease in member.held
-        where !heartbeat.held.contains(lease.attempt) && lease.since + max(.seconds(1), self.heartbeat * 2) <= now {
+        let held = Set(heartbeat.held)
+        for lease in roster[at: place].held
+        where !held.contains(lease.attempt) && lease.since + max(.seconds(1), self.heartbeat * 2) <= now {
             _ = roster.release(lease.attempt.job, of: heartbeat.incarnation)
             giveBack(lease, cause: nil, &effects, now)
         }
@@ -105,8 +107,10 @@ extension Coordinator {
     mutating func progressReceived(
         _ progress: ToCoordinator.Progress, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
     ) {
-        guard roster.incarnation(of: peer) == progress.incarnation else { return }
-        roster.heard(progress.incarnation, now: now)
+        guard let place = roster.place(of: peer), roster[at: place].hello.incarnation == progress.incarnation else {
+            return
+        }
+        roster.heard(place, now: now)
         guard let k = index(progress.attempt.job.study), progress.attempt.job.batch == runs[k].batchNumber,
             case .train(let works)? = runs[k].batch?.content, progress.attempt.job.items.upperBound <= works.count,
             !progress.attempt.job.items.isEmpty
@@ -126,11 +130,17 @@ extension Coordinator {
         _ incarnation: Incarnation, cause: String, isPlanned: Bool, _ effects: inout [Effect], _ now: Instant
     ) {
         guard let member = roster.remove(incarnation) else { return }
+        rosterChanged()
         // What it was sending will not be finished.
         for (digest, pull) in pulls where pull.peer == member.peer { pulls[digest] = nil }
         for k in runs.indices { runs[k].awaited = runs[k].awaited.filter { $0.value.peer != member.peer } }
         for k in runs.indices where runs[k].ending == nil {
             tell(k, .worker(isPlanned ? .left : .lost, name: member.hello.name, detail: cause), &effects, now)
+        }
+        if !isPlanned {
+            for job in member.held.map(\.attempt.job) {
+                if let k = index(job.study), runs[k].batchNumber == job.batch { runs[k].blame(job) }
+            }
         }
         // Only the job that ran can have killed it. The others are given back first, so that it comes out on top.
         for (position, lease) in member.held.enumerated().reversed() {
@@ -161,7 +171,10 @@ extension Coordinator {
                 runs[k].calls.prepend(job)
             } else if cause != nil {
                 // One of the items may be to blame: in smaller jobs it is found, and the others are done.
-                for items in Self.parts(of: job.items).reversed() { runs[k].queue.giveBack(items) }
+                for items in Self.parts(of: job.items).reversed() {
+                    runs[k].queue.giveBack(items)
+                    runs[k].blame(JobID(study: job.study, batch: job.batch, items: items))
+                }
             } else {
                 runs[k].queue.giveBack(job.items)
             }
@@ -212,8 +225,8 @@ extension Coordinator {
         _ finished: ToCoordinator.Finished, _ peer: PeerID, _ effects: inout [Effect], _ now: Instant
     ) {
         // A result is welcome from anyone; one who is not (any more) registered shall say hello.
-        if roster.incarnation(of: peer) == finished.incarnation {
-            roster.heard(finished.incarnation, now: now)
+        if let place = roster.place(of: peer), roster[at: place].hello.incarnation == finished.incarnation {
+            roster.heard(place, now: now)
         } else {
             effects.append(.send(.unknownPeer, to: peer))
         }
@@ -288,7 +301,6 @@ extension Coordinator {
         let failure: WorkFailure
         switch finished.outcome {
         case .success(let result) where isResult(finished, k):
-            runs[k].statistics.busy += roster[finished.incarnation]?.hello.role == .worker ? finished.duration : .zero
             learn(finished, result, lease, k)
             let cost = finished.duration.seconds / Double(attempt.job.items.count)
             var facts: [Fact] = [.itemsCompleted(attempt.job, result)]

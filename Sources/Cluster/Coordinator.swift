@@ -42,24 +42,25 @@ package struct Coordinator: Sendable {
     }
 
     package enum Event: Sendable {
+        // What is large and rare is kept beside, here and in effects: most events are a short job's end.
         /// The first event of a life: its term is one above the last one's, and unfinished studies go on.
         case started
         case received(ToCoordinator, from: PeerID)
         /// A message could not be sent to this peer: it is gone.
         case unreachable(PeerID)
         /// A submission was found good; its study gets this name.
-        case validated(ToCoordinator.Submission, StudyID, from: PeerID)
+        indirect case validated(ToCoordinator.Submission, StudyID, from: PeerID)
         /// A submission was found wanting.
-        case refused(ToCoordinator.Submission, [String], from: PeerID)
+        indirect case refused(ToCoordinator.Submission, [String], from: PeerID)
         /// A blob that was on its way is complete and is what it claims to be; or it is not.
         case stored(BlobReference)
         case damaged(BlobReference)
         /// The next step of a study's plan, and the plan after it; nil if there is none.
-        case planned(StudyID, StudyPlan?, PlanStep)
+        indirect case planned(StudyID, StudyPlan?, PlanStep)
         /// What the ledger has of a label batch.
         case known(StudyID, batch: Int, [KnownLabels])
         /// An item's course after its answers, and what the ledger has of its next questions, by their place.
-        case pursued(StudyID, batch: Int, item: Int, Result<Course, WorkFailure>, [KnownLabels])
+        indirect case pursued(StudyID, batch: Int, item: Int, Result<Course, WorkFailure>, [KnownLabels])
         case written(StudyID, files: [StudyEvent.File], incomplete: Bool)
         case tick
     }
@@ -88,33 +89,36 @@ package struct Coordinator: Sendable {
     }
 
     package enum Effect: Sendable {
-        /// Keep these for good, with the blobs that they name, before any later message is sent.
+        /// Keep these for good, with the blobs that they name, before any later message is sent: but for assignments, which
+        /// promise nothing and need not wait for the disk.
         case persist([Fact])
         case send(FromCoordinator, to: PeerID)
         /// Publish a version with its bytes, which the store has.
         case publish(StudyID, version: Int, BlobReference)
         /// Check the text of a submission; answer with `validated` or `refused`.
-        case validate(ToCoordinator.Submission, from: PeerID)
+        indirect case validate(ToCoordinator.Submission, from: PeerID)
         /// Compute the first step of a study's plan, or the one after these results; answer with `planned`.
-        case begin(StudyID, ToCoordinator.Submission)
-        case advance(StudyID, StudyPlan, BatchResults)
+        indirect case begin(StudyID, ToCoordinator.Submission)
+        indirect case advance(StudyID, StudyPlan, BatchResults)
         /// Look labels of a batch up in the ledger; answer with `known`.
-        case lookUp(StudyID, batch: Int, OracleReference, points: [Double], dimension: Int)
+        indirect case lookUp(StudyID, batch: Int, OracleReference, points: [Double], dimension: Int)
         /// Take an item on its course; answer with `pursued`.
-        case pursue(StudyID, batch: Int, Batch, item: Int, Course?, Valuations, asksLedger: Bool)
+        indirect case pursue(StudyID, batch: Int, Batch, item: Int, Course?, Valuations, asksLedger: Bool)
         /// Make the files of the result; answer with `written`.
-        case write(StudyID, StudyOutcome, StudyStatistics)
+        indirect case write(StudyID, StudyOutcome, StudyStatistics)
         /// Keep these bytes.
         case store([UInt8])
         /// Keep a part of a blob; answer with `stored` or `damaged` after its last.
-        case accept(BlobChunk)
+        indirect case accept(BlobChunk)
         /// Send a part of a blob, or say that it is not here.
-        case sendBlob(BlobRequest, to: PeerID)
+        indirect case sendBlob(BlobRequest, to: PeerID)
         /// These bytes are not needed any more.
         case forget([Digest])
     }
 
     let settings: Settings
+    /// Silence after which a worker is suspect.
+    private var suspicion: Duration = .zero
     var term: UInt64 = 0
     var roster = Roster()
     /// In the order in which they were accepted.
@@ -161,6 +165,7 @@ package struct Coordinator: Sendable {
     /// - Parameter facts: of earlier lives, in order; their state is taken up, and studies go on with `started`.
     package init(settings: Settings, facts: [Fact] = [], at now: Instant = Instant(nanoseconds: 0)) {
         self.settings = settings
+        rosterChanged()
         for fact in facts { apply(fact, at: now) }
     }
 
@@ -196,6 +201,13 @@ package struct Coordinator: Sendable {
             end(study, .done(files: files, incomplete: incomplete), &effects, now)
         case .tick: break
         }
+        notice(&effects, now)
+        dispatch(&effects, now)
+        return effects
+    }
+
+    /// What time brings.
+    private mutating func notice(_ effects: inout [Effect], _ now: Instant) {
         for incarnation in roster.suspected(after: suspicion, now: now) { suspect(incarnation) }
         for incarnation in roster.silent(for: settings.lost, now: now) {
             lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
@@ -204,15 +216,13 @@ package struct Coordinator: Sendable {
             if let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
         }
         noteOverdue(now)
-        dispatch(&effects, now)
-        return effects
     }
+
+    /// Whoever has come or gone: where there are many, each says less often that he is there.
+    mutating func rosterChanged() { suspicion = min(settings.lost, heartbeat * 3) }
 
     /// How often workers are asked to say that they are alive.
     var heartbeat: Duration { max(settings.heartbeat, .milliseconds(roster.count)) }
-
-    /// Silence after which a worker is suspect.
-    private var suspicion: Duration { min(settings.lost, heartbeat * 3) }
 
     /// Persists facts and makes them so.
     mutating func decide(_ facts: [Fact], _ effects: inout [Effect], _ now: Instant) {
@@ -242,6 +252,7 @@ package struct Coordinator: Sendable {
                 }
                 run.statistics.jobs += 1
                 run.tries[job] = nil
+                run.blame(job, false)
             }
         case .labelsPaid: break
         case .attemptLost(let attempt, let cause):
@@ -315,6 +326,7 @@ package struct Coordinator: Sendable {
         case .hello(let hello): greet(hello, peer, &effects, now)
         case .heartbeat(let heartbeat): heartbeatReceived(heartbeat, peer, &effects, now)
         case .finished(let finished): self.finished(finished, peer, &effects, now)
+        case .results(let list): for finished in list { self.finished(finished, peer, &effects, now) }
         case .progress(let progress): progressReceived(progress, peer, &effects, now)
         case .goodbye(let incarnation):
             guard roster.incarnation(of: peer) == incarnation else { return }

@@ -6,18 +6,18 @@ package import Regression
 package enum Fact: Sendable {
     /// A coordinator's life began.
     case termBegan(UInt64)
-    case studyAccepted(StudyID, ToCoordinator.Submission)
+    indirect case studyAccepted(StudyID, ToCoordinator.Submission)
     /// Items of a batch have their result.
     case itemsCompleted(JobID, WorkResult)
     /// Labels that were worth keeping for other studies: rows of raw inputs with what the oracle said of them.
-    case labelsPaid(OracleReference, points: [Double], Valuations)
+    indirect case labelsPaid(OracleReference, points: [Double], Valuations)
     /// An attempt ended without a result and counts against its job.
-    case attemptLost(Attempt, cause: String)
+    indirect case attemptLost(Attempt, cause: String)
     /// A job reached the crash limit.
     case jobAbandoned(JobID, reason: String)
     /// Nothing more of a study is begun; or it goes on.
     case studyPaused(StudyID, Bool)
-    case studyEnded(StudyID, StudyEvent.Ending)
+    indirect case studyEnded(StudyID, StudyEvent.Ending)
 }
 
 extension Fact {

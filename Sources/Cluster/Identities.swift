@@ -19,7 +19,8 @@ package struct Instant: Sendable, Hashable, Comparable {
 
 extension Duration {
     package var nanoseconds: Int64 {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+        // Up to nine seconds without a division of 128 bits, which costs as much as all else in an event.
+        _high == 0 ? Int64(_low / 1_000_000_000) : Int64(attoseconds / 1_000_000_000)
     }
 
     /// In seconds, for people and for statistics.

@@ -44,24 +44,27 @@ package struct Attempt: Sendable, Hashable, CustomStringConvertible {
 // MARK: To the coordinator
 
 package enum ToCoordinator: Sendable, Hashable {
+    // What is large and rare is kept beside: a message is copied a few times on its way.
     // From workers and trainers.
-    case hello(Hello)
+    indirect case hello(Hello)
     case heartbeat(Heartbeat)
     case finished(Finished)
-    case progress(Progress)
+    /// Several of them, on their way together; see Bundles.swift.
+    case results([Finished])
+    indirect case progress(Progress)
     case goodbye(Incarnation)
     // From clients.
-    case submit(Submission)
+    indirect case submit(Submission)
     case watch(Watch)
     case cancelStudy(StudyID)
     case pauseStudy(StudyID, Bool)
     /// A wish to be told of all studies.
     case listStudies
     /// From the supervisor of local processes: this life is over.
-    case exited(ProcessExit)
+    indirect case exited(ProcessExit)
     // From anyone.
     case want(BlobRequest)
-    case blob(BlobChunk)
+    indirect case blob(BlobChunk)
 
     /// A process introduces itself: at its start, after each reconnection, and when it is told that it is unknown.
     package struct Hello: Sendable, Hashable {
@@ -216,10 +219,14 @@ package enum ToCoordinator: Sendable, Hashable {
 
 package enum FromCoordinator: Sendable, Hashable {
     // To workers and trainers.
-    case welcome(Welcome)
+    indirect case welcome(Welcome)
     case assign(Assignment)
     /// The result is kept; the worker may forget it.
     case acknowledge(Attempt)
+    /// Several of them, on their way together; see Bundles.swift.
+    case assignments([Assignment])
+    case acknowledgements([Attempt])
+    case cancellations([Attempt])
     /// The result is not wanted any more.
     case cancel(Attempt)
     /// Who are you? Say hello (again).
@@ -227,7 +234,7 @@ package enum FromCoordinator: Sendable, Hashable {
     /// Finish what runs, take nothing new, leave.
     case drain
     /// Published to all: a new version, bytes included.
-    case parameters(ParametersPublished)
+    indirect case parameters(ParametersPublished)
     // To clients.
     case accepted(Accepted)
     case rejected(Rejected)
@@ -235,7 +242,7 @@ package enum FromCoordinator: Sendable, Hashable {
     case studies([StudySummary])
     // To anyone.
     case want(BlobRequest)
-    case blob(BlobChunk)
+    indirect case blob(BlobChunk)
 
     package struct Welcome: Sendable, Hashable {
         /// Which life of the coordinator this is.

@@ -1,25 +1,35 @@
 /// The processes that work for the coordinator, by incarnation. Volatile: rebuilt as they say hello.
+///
+/// Members stay at their place while they are there, and are read and changed in place: a hello is large, and copying one
+/// costs more than a message.
 package struct Roster: Sendable {
     package struct Member: Sendable {
-        package var hello: ToCoordinator.Hello
-        package var peer: PeerID
-        package var lastHeard: Instant
+        package fileprivate(set) var hello: ToCoordinator.Hello
+        package fileprivate(set) var peer: PeerID
+        package fileprivate(set) var lastHeard: Instant
         /// Jobs leased to it, in the order in which it got them: the first ones run.
-        package var held: [Lease] = []
+        package fileprivate(set) var held: ArraySlice<Lease> = []
         /// It missed three heartbeats: it gets nothing, and what it holds may be given to others too.
-        package var isSuspect = false
+        package fileprivate(set) var isSuspect = false
         /// Time that it takes for a job over the time that the average worker takes.
-        package var pace = 1.0
-        /// The numbers of jobs under which it is listed as idle.
-        fileprivate var listed: Set<Int> = []
+        package fileprivate(set) var pace = 1.0
+        /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
+        fileprivate var known: Int64 = 0
+        fileprivate var unknown = 0
+        /// Where it is listed: with those that hold as many jobs, between these two.
+        fileprivate var level = -1
+        fileprivate var previous = -1
+        fileprivate var next = -1
 
         package var hasSlot: Bool { !isSuspect && held.count < hello.slots }
 
         /// Whether a job may wait at it, so that its slots never do. Nothing waits behind a long job.
         package var hasCredit: Bool {
-            hasSlot
-                || !isSuspect && held.count < hello.credit
-                    && held.reduce(0) { $0 + $1.expected } < Roster.prefetch
+            hasSlot || !isSuspect && held.count < hello.credit && unknown == 0 && known < Roster.prefetch
+        }
+
+        fileprivate mutating func count(_ lease: Lease, _ sign: Int) {
+            if let nanoseconds = lease.nanoseconds { known += Int64(sign) * nanoseconds } else { unknown += sign }
         }
     }
 
@@ -27,39 +37,73 @@ package struct Roster: Sendable {
     package struct Lease: Sendable, Hashable {
         package var attempt: Attempt
         package var since: Instant
-        /// Seconds that it should take; infinite while nobody knows.
+        /// Seconds that it should take, and may well take; infinite while nobody knows.
         package var expected = Double.infinity
+        package var high = Double.infinity
         /// Given while another held the job.
         package var isCopy = false
         /// Seconds that its study was charged for it.
         package var charge = 0.0
+
+        /// `high`, in numbers whose sums are exact.
+        fileprivate var nanoseconds: Int64? { high.isFinite ? Int64(min(high, 1e6) * 1e9) : nil }
     }
 
-    /// Jobs wait at a worker whose jobs end within so many seconds.
-    private static let prefetch = 0.1
+    /// Who holds leases on a job: nearly always one.
+    private struct Holders: Sendable {
+        var first: Incarnation
+        var others: [Incarnation] = []
 
-    private var members: [Incarnation: Member] = [:]
-    private var peers: [PeerID: Incarnation] = [:]
-    /// Who holds a lease on a job.
-    private var holders: [JobID: [Incarnation]] = [:]
+        var all: [Incarnation] { [first] + others }
+    }
+
+    /// The ends of a list of members.
+    private struct Ends: Sendable {
+        var first = -1
+        var last = -1
+    }
+
+    /// Jobs wait at a worker whose jobs end within so many nanoseconds.
+    private static let prefetch: Int64 = 100_000_000
+
+    private var members: [Member] = []
+    /// Places that nobody has.
+    private var free: [Int] = []
+    private var places: [Incarnation: Int] = [:]
+    private var peers: [PeerID: Int] = [:]
+    private var holders: [JobID: Holders] = [:]
     private var counts = Role.allCases.map { _ in 0 }
+    /// The most slots that a member of a role had.
+    private var mostSlots = Role.allCases.map { _ in 0 }
     /// Members by when they were heard of when they were put here; one entry each, the oldest first.
     private var silence: Queue<(incarnation: Incarnation, heard: Instant)> = Queue()
     /// Those that are suspect, and some that were.
     private var suspects: [Incarnation] = []
-    /// Members that may have credit, by role and by the number of jobs that they held when they were put here.
-    private var idle: [[Queue<Incarnation>]] = Role.allCases.map { _ in [] }
+    /// Members that have credit, by role and by the number of jobs that they hold; none below `lowest`.
+    private var idle: [[Ends]] = Role.allCases.map { _ in [] }
+    private var lowest = Role.allCases.map { _ in 0 }
 
     package init() {}
 
-    package subscript(_ incarnation: Incarnation) -> Member? { members[incarnation] }
+    package subscript(_ incarnation: Incarnation) -> Member? { places[incarnation].map { members[$0] } }
 
-    package func incarnation(of peer: PeerID) -> Incarnation? { peers[peer] }
+    /// The member at a place, without a copy.
+    package subscript(at place: Int) -> Member {
+        _read { yield members[place] }
+    }
 
-    package var count: Int { members.count }
+    package func place(of incarnation: Incarnation) -> Int? { places[incarnation] }
+
+    package func place(of peer: PeerID) -> Int? { peers[peer] }
+
+    package func incarnation(of peer: PeerID) -> Incarnation? { peers[peer].map { members[$0].hello.incarnation } }
+
+    package var count: Int { places.count }
 
     /// All members, ordered by incarnation.
-    package var all: [Member] { members.keys.sorted { $0.value < $1.value }.map { members[$0]! } }
+    package var all: [Member] {
+        places.sorted { $0.key.value < $1.key.value }.map { members[$0.value] }
+    }
 
     package func count(_ role: Role) -> Int { counts[role.index] }
 
@@ -67,108 +111,145 @@ package struct Roster: Sendable {
     ///
     /// - Returns: the leases that it held before, if it was known.
     package mutating func enter(_ hello: ToCoordinator.Hello, peer: PeerID, held: [Lease], now: Instant) -> [Lease] {
-        let before = members[hello.incarnation]
-        if let before {
-            peers[before.peer] = nil
-            counts[before.hello.role.index] -= 1
-            for lease in before.held { unhold(lease.attempt.job, hello.incarnation) }
-        }
-        for lease in held { holders[lease.attempt.job, default: []].append(hello.incarnation) }
-        var member = Member(hello: hello, peer: peer, lastHeard: now, held: held)
+        let before = remove(hello.incarnation)
+        for lease in held { hold(lease.attempt.job, hello.incarnation) }
+        var member = Member(hello: hello, peer: peer, lastHeard: now, held: held[...])
         member.pace = before?.pace ?? 1
-        members[hello.incarnation] = member
+        for lease in held { member.count(lease, 1) }
+        let place = free.popLast() ?? members.count
+        if place == members.count { members.append(member) } else { members[place] = member }
+        places[hello.incarnation] = place
+        peers[peer] = place
         counts[hello.role.index] += 1
-        peers[peer] = hello.incarnation
+        mostSlots[hello.role.index] = max(mostSlots[hello.role.index], hello.slots)
         if before?.isSuspect ?? true { silence.append((hello.incarnation, now)) }
-        offer(hello.incarnation)
-        return before?.held ?? []
+        list(place)
+        return before.map { Array($0.held) } ?? []
     }
 
-    package mutating func heard(_ incarnation: Incarnation, now: Instant) {
-        guard let wasSuspect = members[incarnation]?.isSuspect else { return }
-        members[incarnation]!.lastHeard = now
-        guard wasSuspect else { return }
-        members[incarnation]!.isSuspect = false
-        silence.append((incarnation, now))
-        offer(incarnation)
+    package mutating func heard(_ place: Int, now: Instant) {
+        members[place].lastHeard = now
+        guard members[place].isSuspect else { return }
+        members[place].isSuspect = false
+        silence.append((members[place].hello.incarnation, now))
+        list(place)
     }
 
     package mutating func remove(_ incarnation: Incarnation) -> Member? {
-        guard let member = members.removeValue(forKey: incarnation) else { return nil }
+        guard let place = places.removeValue(forKey: incarnation) else { return nil }
+        unlist(place)
+        let member = members[place]
+        members[place].held = []
+        free.append(place)
         peers[member.peer] = nil
         counts[member.hello.role.index] -= 1
         for lease in member.held { unhold(lease.attempt.job, incarnation) }
         return member
     }
 
+    private mutating func hold(_ job: JobID, _ incarnation: Incarnation) {
+        if holders[job] == nil {
+            holders[job] = Holders(first: incarnation)
+        } else {
+            holders[job]!.others.append(incarnation)
+        }
+    }
+
     private mutating func unhold(_ job: JobID, _ incarnation: Incarnation) {
-        holders[job]!.removeAll { $0 == incarnation }
-        if holders[job]!.isEmpty { holders[job] = nil }
+        guard let holding = holders[job] else { return }
+        let left = holding.others.isEmpty ? [] : holding.all.filter { $0 != incarnation }
+        holders[job] = left.first.map { Holders(first: $0, others: Array(left.dropFirst())) }
     }
 
     /// Whether somebody holds a lease on a job.
     package func isHeld(_ job: JobID) -> Bool { holders[job] != nil }
 
     /// Who holds a lease on a job, in the order in which they got it.
-    package func holders(of job: JobID) -> [Incarnation] { holders[job] ?? [] }
+    package func holders(of job: JobID) -> [Incarnation] { holders[job]?.all ?? [] }
 
-    package mutating func lease(_ lease: Lease, to incarnation: Incarnation) {
-        members[incarnation]!.held.append(lease)
-        holders[lease.attempt.job, default: []].append(incarnation)
-        offer(incarnation)
+    package mutating func lease(_ lease: Lease, at place: Int) {
+        members[place].held.append(lease)
+        members[place].count(lease, 1)
+        hold(lease.attempt.job, members[place].hello.incarnation)
+        list(place)
     }
 
     /// Ends a lease; nil if there was none.
     package mutating func release(_ job: JobID, of incarnation: Incarnation) -> Lease? {
-        guard let place = members[incarnation]?.held.firstIndex(where: { $0.attempt.job == job }) else { return nil }
-        let lease = members[incarnation]!.held.remove(at: place)
+        guard let place = places[incarnation], let k = members[place].held.firstIndex(where: { $0.attempt.job == job })
+        else { return nil }
+        let lease = members[place].held[k]
+        // Results come in the order of the leases: the first one goes without a move of the others.
+        if k == members[place].held.startIndex {
+            members[place].held.removeFirst()
+        } else {
+            members[place].held.remove(at: k)
+        }
+        members[place].count(lease, -1)
         unhold(job, incarnation)
-        offer(incarnation)
+        list(place)
         return lease
     }
 
     /// Learns from how long a job took.
-    package mutating func note(_ seconds: Double, expected: Double, of incarnation: Incarnation) {
-        guard expected.isFinite, expected > 1e-3, let pace = members[incarnation]?.pace else { return }
-        members[incarnation]!.pace = min(16, max(1.0 / 16, pace * (0.8 + 0.2 * min(10, seconds / expected))))
+    package mutating func note(_ seconds: Double, expected: Double, at place: Int) {
+        guard expected.isFinite, expected > 1e-3 else { return }
+        let pace = members[place].pace
+        members[place].pace = min(16, max(1.0 / 16, pace * (0.8 + 0.2 * min(10, seconds / expected))))
     }
 
-    /// A member of a role that has room and can do the work, one with the fewest jobs; nil if there is none.
+    /// The place of a member of a role that has room and can do the work, one with the fewest jobs; nil if there is none.
     ///
     /// - Parameter inSlot: whether the job must run at once.
-    package mutating func idle(_ role: Role, inSlot: Bool = false, where isAble: (Member) -> Bool) -> Incarnation? {
+    package mutating func idle(_ role: Role, inSlot: Bool = false, where isAble: (Member) -> Bool) -> Int? {
         let r = role.index
-        for level in idle[r].indices {
-            for _ in 0..<idle[r][level].count {
-                let incarnation = idle[r][level].popFirst()!
-                // Entries are left behind when a member changes; only those that still hold count.
-                guard let member = members[incarnation], member.hasCredit, member.held.count == level else {
-                    members[incarnation]?.listed.remove(level)
-                    continue
-                }
-                if isAble(member), !inSlot || member.hasSlot {
-                    idle[r][level].prepend(incarnation)
-                    return incarnation
-                }
-                idle[r][level].append(incarnation)
+        while lowest[r] < idle[r].count, idle[r][lowest[r]].first < 0 { lowest[r] += 1 }
+        var level = lowest[r]
+        while level < (inSlot ? min(mostSlots[r], idle[r].count) : idle[r].count) {
+            var place = idle[r][level].first
+            while place >= 0 {
+                if !inSlot || members[place].hasSlot, isAble(members[place]) { return place }
+                place = members[place].next
             }
+            level += 1
         }
         return nil
     }
 
-    private mutating func offer(_ incarnation: Incarnation) {
-        guard let member = members[incarnation], member.hasCredit else { return }
-        let (r, level) = (member.hello.role.index, member.held.count)
-        guard members[incarnation]!.listed.insert(level).inserted else { return }
-        while idle[r].count <= level { idle[r].append(Queue()) }
-        idle[r][level].append(incarnation)
+    /// Lists a member where it belongs now.
+    private mutating func list(_ place: Int) {
+        let level = members[place].hasCredit ? members[place].held.count : -1
+        guard level != members[place].level else { return }
+        unlist(place)
+        guard level >= 0 else { return }
+        let r = members[place].hello.role.index
+        while idle[r].count <= level { idle[r].append(Ends()) }
+        let last = idle[r][level].last
+        members[place].level = level
+        members[place].previous = last
+        if last >= 0 { members[last].next = place } else { idle[r][level].first = place }
+        idle[r][level].last = place
+        lowest[r] = min(lowest[r], level)
+    }
+
+    private mutating func unlist(_ place: Int) {
+        let (level, previous, next) = (members[place].level, members[place].previous, members[place].next)
+        guard level >= 0 else { return }
+        let r = members[place].hello.role.index
+        if previous >= 0 { members[previous].next = next } else { idle[r][level].first = next }
+        if next >= 0 { members[next].previous = previous } else { idle[r][level].last = previous }
+        (members[place].level, members[place].previous, members[place].next) = (-1, -1, -1)
     }
 
     /// When a member may next become suspect, or be lost.
     package func nextSilence(suspect: Duration, lost: Duration) -> Instant? {
-        let candidates =
-            [silence.first.map { $0.heard + suspect }] + suspects.map { members[$0].map { $0.lastHeard + lost } }
-        return candidates.compactMap { $0 }.min()
+        var due = silence.first.map { $0.heard + suspect }
+        for incarnation in suspects {
+            guard let place = places[incarnation] else { continue }
+            let end = members[place].lastHeard + lost
+            due = min(due ?? end, end)
+        }
+        return due
     }
 
     /// Members that were not heard of for `limit` and become suspect now.
@@ -176,13 +257,14 @@ package struct Roster: Sendable {
         var fresh: [Incarnation] = []
         while let oldest = silence.first, oldest.heard + limit <= now {
             _ = silence.popFirst()
-            guard let member = members[oldest.incarnation], !member.isSuspect else { continue }
-            if member.lastHeard + limit <= now {
-                members[oldest.incarnation]!.isSuspect = true
+            guard let place = places[oldest.incarnation], !members[place].isSuspect else { continue }
+            if members[place].lastHeard + limit <= now {
+                members[place].isSuspect = true
+                list(place)
                 suspects.append(oldest.incarnation)
                 fresh.append(oldest.incarnation)
             } else {
-                silence.append((oldest.incarnation, member.lastHeard))
+                silence.append((oldest.incarnation, members[place].lastHeard))
             }
         }
         return fresh
@@ -192,23 +274,39 @@ package struct Roster: Sendable {
     package mutating func silent(for limit: Duration, now: Instant) -> [Incarnation] {
         guard !suspects.isEmpty else { return [] }
         var seen: Set<Incarnation> = []
-        suspects.removeAll { members[$0]?.isSuspect != true || !seen.insert($0).inserted }
-        return suspects.filter { members[$0]!.lastHeard + limit <= now }
+        suspects = suspects.filter { self[$0]?.isSuspect == true && seen.insert($0).inserted }
+        return suspects.filter { self[$0]!.lastHeard + limit <= now }
     }
 
     package func checkInvariants() {
-        for (incarnation, member) in members {
-            precondition(peers[member.peer] == incarnation, "\(incarnation) is not found by its peer")
+        var found: [JobID: Set<Incarnation>] = [:]
+        var listed = 0
+        for (incarnation, place) in places {
+            let member = members[place]
+            precondition(member.hello.incarnation == incarnation, "\(incarnation) is not at its place")
+            precondition(peers[member.peer] == place, "\(incarnation) is not found by its peer")
             precondition(
                 Set(member.held.map(\.attempt.job)).count == member.held.count, "\(incarnation) holds a job twice")
-        }
-        var found: [JobID: Set<Incarnation>] = [:]
-        for (incarnation, member) in members {
             for lease in member.held { found[lease.attempt.job, default: []].insert(incarnation) }
+            precondition(
+                member.known == member.held.reduce(0) { $0 + ($1.nanoseconds ?? 0) }
+                    && member.unknown == member.held.count { $0.nanoseconds == nil },
+                "\(incarnation) holds other work than it is thought to")
+            precondition(
+                member.level == (member.hasCredit ? member.held.count : -1), "\(incarnation) is not listed as idle")
+            if member.level >= 0 { listed += 1 }
         }
-        precondition(found == holders.mapValues { Set($0) }, "the holders of jobs are not what members hold")
-        precondition(peers.count == members.count, "\(peers.count) peers for \(members.count) members")
-        precondition(counts.reduce(0, +) == members.count, "\(counts) members of \(members.count)")
+        precondition(found == holders.mapValues { Set($0.all) }, "the holders of jobs are not what members hold")
+        precondition(peers.count == places.count, "\(peers.count) peers for \(places.count) members")
+        precondition(counts.reduce(0, +) == places.count, "\(counts) members of \(places.count)")
+        for ends in idle.joined() {
+            var place = ends.first
+            while place >= 0 {
+                listed -= 1
+                place = members[place].next
+            }
+        }
+        precondition(listed == 0, "members are listed as idle more or less than once")
     }
 }
 

@@ -77,6 +77,9 @@ struct StudyRun: Sendable {
     var searchSince: Instant?
     /// When the search's time is over, while it runs and has a limit.
     var searchEnd: Instant?
+    /// Jobs that a worker held when it was lost: each may have been the one that ran. Nothing is given behind them, so that
+    /// the next loss tells.
+    private var suspects: Set<JobID> = []
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
     /// Facts of batches that are not planned yet: those of an earlier life, while the plan is made again.
@@ -87,7 +90,8 @@ struct StudyRun: Sendable {
     var statistics = StudyStatistics()
     var events: [StudyEvent] = []
     var watchers: [PeerID] = []
-    var lastProgress: Instant?
+    /// When people may be told again how many items are done.
+    var nextProgress = Instant(nanoseconds: .min)
     var ending: StudyEvent.Ending?
 
     struct Awaited: Sendable {
@@ -144,9 +148,17 @@ struct StudyRun: Sendable {
         }
     }
 
+    /// Whether a job may have killed a worker.
+    func isBlamed(_ job: JobID) -> Bool { !suspects.isEmpty && suspects.contains(job) }
+
+    mutating func blame(_ job: JobID, _ isBlamed: Bool = true) {
+        if isBlamed { suspects.insert(job) } else if !suspects.isEmpty { suspects.remove(job) }
+    }
+
     /// Forgets what belonged to the batch before.
     mutating func clearBatch() {
         tries = [:]
+        suspects = []
         queue = ShardQueue(count: 0)
         isSteered = nil
         courses = [:]
@@ -160,6 +172,14 @@ struct StudyRun: Sendable {
         let event = StudyEvent(number: events.count + 1, at: now - accepted, what: what)
         events.append(event)
         return event
+    }
+
+    /// What is to be told of finished items: at most four times a second, and at the end.
+    mutating func progress(now: Instant) -> StudyEvent.What? {
+        guard let remaining = results?.remaining, remaining == 0 || now >= nextProgress else { return nil }
+        guard let count = batch?.count, count > 1 else { return nil }
+        nextProgress = now + .milliseconds(250)
+        return .progress(phase, done: count - remaining, total: count)
     }
 
     mutating func enter(_ phase: Phase, now: Instant) {

@@ -116,12 +116,13 @@ package struct ProbeSettings: Sendable, Hashable {
 
 /// What a job computes.
 package enum Work: Sendable, Hashable {
+    // What is large is kept beside: most jobs ask for labels, and a message is copied a few times on its way.
     /// Fit a surrogate; its parameters become a blob.
-    case train(TrainingWork)
+    indirect case train(TrainingWork)
     /// Climb from seeds (rows of normalised inputs).
-    case ascend(SurfaceSettings, parameters: BlobReference, stage: AscentStage, seeds: [Double])
+    indirect case ascend(SurfaceSettings, parameters: BlobReference, stage: AscentStage, seeds: [Double])
     /// Look around maximizers for something higher.
-    case probe(SurfaceSettings, parameters: BlobReference, ProbeSettings, Maximizers)
+    indirect case probe(SurfaceSettings, parameters: BlobReference, ProbeSettings, Maximizers)
     /// Price points (rows in raw units), with derivatives if they are wanted.
     case label(OracleReference, points: [Double], gradient: Bool)
     /// Predict at rows of normalised inputs.

@@ -10,8 +10,13 @@ package struct Worker: Sendable {
         package var processID: Int32
         /// Jobs that run at a time.
         package var slots = 1
-        /// The most jobs that wait, so that a slot never does; the coordinator lets none wait behind a long one.
-        package var prefetch = 15
+        /// The most jobs that wait, so that a slot never does: very many where they take microseconds; the coordinator lets
+        /// none wait behind a long one.
+        package var prefetch = 1023
+        /// The most jobs that are handed over before a slot is free, so that short ones follow each other without a word.
+        package var ahead = 256
+        /// How many seconds of jobs that is.
+        package var secondsAhead = 2e-3
         package var oracles: [OracleReference]
         package var testimonies: [OracleReference: Digest] = [:]
         package var numerics: String
@@ -58,8 +63,9 @@ package struct Worker: Sendable {
         case send(ToCoordinator)
         /// Listen to what the coordinator publishes.
         case subscribe(String)
+        /// Begin when a slot is free: attempts run in the order in which they are started.
         case start(Attempt, Work)
-        /// Stop an attempt that runs; it still ends with `finished`.
+        /// Stop an attempt that runs, or was started and has not begun; it still ends with `finished`.
         case stop(Attempt)
         /// Keep a part of a blob; answer with `stored` or `damaged` after its last.
         case accept(BlobChunk)
@@ -71,11 +77,11 @@ package struct Worker: Sendable {
         case restart
     }
 
-    private enum Stage: Sendable, Hashable {
-        /// Waits for blobs or for a slot.
+    private enum Stage: Sendable {
+        /// Lacks blobs, or waits for a slot.
         case waiting
-        case running
-        /// Not wanted any more, but its slot is still taken.
+        case started
+        /// Not wanted any more, but not ended.
         case stopping(since: Instant)
         case done(ToCoordinator.Finished, sendAgain: Instant)
     }
@@ -83,14 +89,9 @@ package struct Worker: Sendable {
     private struct Holding: Sendable {
         var attempt: Attempt
         var work: Work
-        var stage: Stage
+        var stage = Stage.waiting
 
-        var isInSlot: Bool {
-            switch stage {
-            case .running, .stopping: true
-            case .waiting, .done: false
-            }
-        }
+        var isDone: Bool { if case .done = stage { true } else { false } }
     }
 
     private struct Fetch: Sendable {
@@ -100,7 +101,17 @@ package struct Worker: Sendable {
     }
 
     private let settings: Settings
-    private var holdings: [Holding] = []
+    private var holdings: [JobID: Holding] = [:]
+    // Each holding is in one of these, by its stage; entries of `done` are left behind, as those of `waiting` are.
+    /// Those that lack blobs.
+    private var lacking: [JobID] = []
+    private var waiting: Queue<JobID> = Queue()
+    /// In the order in which they were started: the first ones have the slots.
+    private var started: [JobID] = []
+    /// By when they are to be sent again.
+    private var done: Queue<(job: JobID, sendAgain: Instant)> = Queue()
+    /// What its jobs took, in seconds.
+    private var jobSeconds: Average?
     private var isRegistered = false
     private var isDraining = false
     private var hasLeft = false
@@ -112,6 +123,7 @@ package struct Worker: Sendable {
     private var publisher: String?
     /// Blobs at hand, the latest used last.
     private var blobs: [BlobReference] = []
+    private var blobBytes = 0
     private var fetches: [Fetch] = []
 
     package init(settings: Settings) {
@@ -123,16 +135,24 @@ package struct Worker: Sendable {
     package var deadline: Instant? {
         // Until the coordinator has answered there is nothing to say but hello.
         guard isRegistered else { return nextHello }
-        var times = fetches.map(\.askAgain)
-        if let nextHeartbeat { times.append(nextHeartbeat) }
-        for holding in holdings {
-            switch holding.stage {
-            case .done(_, let again): times.append(again)
-            case .stopping(let since) where canQuit: times.append(since + settings.stopGrace)
-            case .stopping, .waiting, .running: break
-            }
-        }
-        return times.min()
+        var due = nextHeartbeat
+        func note(_ time: Instant) { due = min(due ?? time, time) }
+        for fetch in fetches { note(fetch.askAgain) }
+        // Of one that was acknowledged meanwhile: a tick for nothing.
+        if let first = done.first { note(first.sendAgain) }
+        if let since = stuckSince { note(since + settings.stopGrace) }
+        return due
+    }
+
+    /// Attempts that it holds: in slots, waiting, or not acknowledged.
+    private var held: [Attempt] {
+        var waits = waiting
+        var jobs = started + lacking
+        while let job = waits.popFirst() { if case .waiting? = holdings[job]?.stage { jobs.append(job) } }
+        var ended = done
+        while let job = ended.popFirst()?.job { if case .done? = holdings[job]?.stage { jobs.append(job) } }
+        var seen: Set<JobID> = []
+        return jobs.compactMap { seen.insert($0).inserted ? holdings[$0]?.attempt : nil }
     }
 
     package mutating func step(_ event: Event, at now: Instant) -> [Effect] {
@@ -157,6 +177,9 @@ package struct Worker: Sendable {
         case .stored(let blob):
             fetches.removeAll { $0.blob == blob }
             keep(blob)
+            let ready = Set(lacking.filter { holdings[$0].map { missing($0.work).isEmpty } ?? true })
+            for job in lacking where ready.contains(job) { waiting.append(job) }
+            lacking.removeAll { ready.contains($0) }
         case .damaged(let blob):
             // Begin again; the coordinator's copy is checked, so the damage came on the way.
             for k in fetches.indices where fetches[k].blob == blob {
@@ -170,10 +193,8 @@ package struct Worker: Sendable {
         startWhatIsReady(&effects, now)
         forgetWhatIsOld(&effects)
         // An oracle that cannot be interrupted would keep the slot for as long as it likes.
-        let isStuck = holdings.contains { holding in
-            if case .stopping(let since) = holding.stage { since + settings.stopGrace <= now } else { false }
-        }
-        if isStuck && canQuit || isDraining && holdings.allSatisfy({ $0.stage == .waiting }) {
+        let isStuck = stuckSince.map { $0 + settings.stopGrace <= now } ?? false
+        if isStuck || isDraining && started.isEmpty && !holdings.values.contains(where: \.isDone) {
             effects.append(.send(.goodbye(settings.incarnation)))
             effects.append(isDraining ? .leave : .restart)
             hasLeft = true
@@ -181,14 +202,15 @@ package struct Worker: Sendable {
         return effects
     }
 
-    /// Whether nothing that is wanted would be lost with the process.
-    private var canQuit: Bool {
-        holdings.allSatisfy { holding in
-            switch holding.stage {
-            case .waiting, .stopping: true
-            case .running, .done: false
-            }
+    /// Since when an attempt in a slot does not stop, if nothing that is wanted would be lost with the process.
+    private var stuckSince: Instant? {
+        var since: Instant?
+        for job in started.prefix(settings.slots) {
+            guard case .stopping(let time)? = holdings[job]?.stage else { return nil }
+            since = min(since ?? time, time)
         }
+        guard since != nil, !holdings.values.contains(where: \.isDone) else { return nil }
+        return since
     }
 
     // MARK: Messages
@@ -207,41 +229,15 @@ package struct Worker: Sendable {
                 effects.append(.subscribe(welcome.publisher))
             }
             // Results that it may have missed.
-            for k in holdings.indices {
-                if case .done(let finished, _) = holdings[k].stage {
-                    effects.append(.send(.finished(finished)))
-                    holdings[k].stage = .done(finished, sendAgain: now + settings.resend)
-                }
-            }
+            sendAgain(before: Instant(nanoseconds: .max), &effects, now)
         case .unknownPeer:
             if isRegistered || nextHello == nil { sayHello(&effects, now) }
-        case .assign(let assignment):
-            // Repeated: it is here already. Superseded: the newer number counts.
-            if let k = holdings.firstIndex(where: { $0.attempt.job == assignment.attempt.job }) {
-                if case .done(var finished, _) = holdings[k].stage {
-                    finished.attempt = assignment.attempt
-                    holdings[k].attempt = assignment.attempt
-                    holdings[k].stage = .done(finished, sendAgain: now + settings.resend)
-                    effects.append(.send(.finished(finished)))
-                }
-                return
-            }
-            guard !isDraining else { return }
-            holdings.append(Holding(attempt: assignment.attempt, work: assignment.work, stage: .waiting))
-        case .acknowledge(let attempt):
-            holdings.removeAll { holding in
-                if case .done = holding.stage { return holding.attempt.job == attempt.job }
-                return false
-            }
-        case .cancel(let attempt):
-            guard let k = holdings.firstIndex(where: { $0.attempt.job == attempt.job }) else { return }
-            switch holdings[k].stage {
-            case .waiting, .done: holdings.remove(at: k)
-            case .running:
-                holdings[k].stage = .stopping(since: now)
-                effects.append(.stop(holdings[k].attempt))
-            case .stopping: break
-            }
+        case .assign(let assignment): take(assignment, &effects, now)
+        case .assignments(let list): for assignment in list { take(assignment, &effects, now) }
+        case .acknowledge(let attempt): acknowledged(attempt)
+        case .acknowledgements(let list): for attempt in list { acknowledged(attempt) }
+        case .cancel(let attempt): cancel(attempt, &effects, now)
+        case .cancellations(let list): for attempt in list { cancel(attempt, &effects, now) }
         case .drain: isDraining = true
         case .parameters(let published):
             let blob = published.blob
@@ -265,6 +261,58 @@ package struct Worker: Sendable {
         }
     }
 
+    private mutating func take(_ assignment: FromCoordinator.Assignment, _ effects: inout [Effect], _ now: Instant) {
+        let (job, work) = (assignment.attempt.job, assignment.work)
+        // Repeated: it is here already. Superseded: the newer number counts.
+        if let holding = holdings[job] {
+            if case .done(var finished, _) = holding.stage {
+                finished.attempt = assignment.attempt
+                holdings[job]!.attempt = assignment.attempt
+                deliver(finished, &effects, now)
+            }
+            return
+        }
+        guard !isDraining else { return }
+        holdings[job] = Holding(attempt: assignment.attempt, work: work)
+        let missing = missing(work)
+        if missing.isEmpty { waiting.append(job) } else { lacking.append(job) }
+        fetch(missing, &effects, now)
+    }
+
+    private mutating func acknowledged(_ attempt: Attempt) {
+        guard case .done? = holdings[attempt.job]?.stage else { return }
+        holdings[attempt.job] = nil
+        // They come in the order in which the results went.
+        while let first = done.first, holdings[first.job]?.isDone != true { _ = done.popFirst() }
+    }
+
+    private mutating func cancel(_ attempt: Attempt, _ effects: inout [Effect], _ now: Instant) {
+        let job = attempt.job
+        guard let holding = holdings[job] else { return }
+        switch holding.stage {
+        case .waiting:
+            holdings[job] = nil
+            lacking.removeAll { $0 == job }
+        case .done: acknowledged(attempt)
+        case .started:
+            holdings[job]!.stage = .stopping(since: now)
+            effects.append(.stop(holding.attempt))
+        case .stopping: break
+        }
+    }
+
+    private func missing(_ work: Work) -> [BlobReference] {
+        if case .label = work { return [] }
+        return work.needs.filter { !blobs.contains($0) }
+    }
+
+    private mutating func fetch(_ missing: [BlobReference], _ effects: inout [Effect], _ now: Instant) {
+        for blob in missing where !fetches.contains(where: { $0.blob == blob }) {
+            fetches.append(Fetch(blob: blob, offset: 0, askAgain: now + settings.resend))
+            effects.append(.send(.want(BlobRequest(blob: blob, offset: 0))))
+        }
+    }
+
     private mutating func sayHello(_ effects: inout [Effect], _ now: Instant) {
         isRegistered = false
         nextHeartbeat = nil
@@ -278,7 +326,7 @@ package struct Worker: Sendable {
                         processID: settings.processID, slots: settings.slots,
                         credit: settings.slots + settings.prefetch,
                         oracles: settings.oracles, testimonies: settings.testimonies, numerics: settings.numerics,
-                        held: holdings.map(\.attempt)))))
+                        held: held))))
     }
 
     private mutating func repeatWhatIsDue(_ effects: inout [Effect], _ now: Instant) {
@@ -287,14 +335,9 @@ package struct Worker: Sendable {
         if let due = nextHeartbeat, due <= now {
             nextHeartbeat = now + heartbeat
             effects.append(
-                .send(.heartbeat(.init(incarnation: settings.incarnation, held: holdings.map(\.attempt)))))
+                .send(.heartbeat(.init(incarnation: settings.incarnation, held: held))))
         }
-        for k in holdings.indices {
-            if case .done(let finished, let again) = holdings[k].stage, again <= now {
-                effects.append(.send(.finished(finished)))
-                holdings[k].stage = .done(finished, sendAgain: now + settings.resend)
-            }
-        }
+        sendAgain(before: now, &effects, now)
         for k in fetches.indices where fetches[k].askAgain <= now {
             fetches[k].askAgain = now + settings.resend
             effects.append(.send(.want(BlobRequest(blob: fetches[k].blob, offset: fetches[k].offset))))
@@ -304,18 +347,16 @@ package struct Worker: Sendable {
     // MARK: Work
 
     private mutating func startWhatIsReady(_ effects: inout [Effect], _ now: Instant) {
-        var free = settings.slots - holdings.count(where: \.isInSlot)
-        for k in holdings.indices where holdings[k].stage == .waiting {
-            let missing = holdings[k].work.needs.filter { !blobs.contains($0) }
-            for blob in missing where !fetches.contains(where: { $0.blob == blob }) {
-                fetches.append(Fetch(blob: blob, offset: 0, askAgain: now + settings.resend))
-                effects.append(.send(.want(BlobRequest(blob: blob, offset: 0))))
-            }
-            guard missing.isEmpty, free > 0, !isDraining else { continue }
-            for blob in holdings[k].work.needs { keep(blob) }
-            holdings[k].stage = .running
-            effects.append(.start(holdings[k].attempt, holdings[k].work))
-            free -= 1
+        guard !isDraining else { return }
+        // Short ones are handed over before their slot is free: a word at a time would cost more than they do.
+        let seconds = jobSeconds?.value ?? .infinity
+        let ahead = Int(min(Double(settings.ahead), settings.secondsAhead / max(seconds, 1e-9)))
+        while started.count < settings.slots + ahead, let job = waiting.popFirst() {
+            guard let holding = holdings[job], case .waiting = holding.stage else { continue }
+            for blob in holding.work.needs { keep(blob) }
+            holdings[job]!.stage = .started
+            started.append(job)
+            effects.append(.start(holding.attempt, holding.work))
         }
     }
 
@@ -323,45 +364,80 @@ package struct Worker: Sendable {
         _ attempt: Attempt, _ duration: Duration, _ outcome: ToCoordinator.Outcome, _ effects: inout [Effect],
         _ now: Instant
     ) {
-        guard let k = holdings.firstIndex(where: { $0.attempt.job == attempt.job }) else { return }
-        guard holdings[k].stage == .running else {
-            holdings.remove(at: k)
+        if let k = started.firstIndex(of: attempt.job) { started.remove(at: k) }
+        guard let holding = holdings[attempt.job] else { return }
+        guard case .started = holding.stage else {
+            holdings[attempt.job] = nil
             return
         }
-        let finished = ToCoordinator.Finished(
-            incarnation: settings.incarnation, attempt: holdings[k].attempt, duration: duration, outcome: outcome)
-        holdings[k].stage = .done(finished, sendAgain: now + settings.resend)
+        jobSeconds = jobSeconds ?? Average()
+        jobSeconds!.note(duration.seconds)
+        deliver(
+            .init(
+                incarnation: settings.incarnation, attempt: holding.attempt, duration: duration, outcome: outcome),
+            &effects, now)
+    }
+
+    /// Sends a result, and keeps it until it is acknowledged.
+    private mutating func deliver(_ finished: ToCoordinator.Finished, _ effects: inout [Effect], _ now: Instant) {
+        let again = now + settings.resend
+        holdings[finished.attempt.job]!.stage = .done(finished, sendAgain: again)
+        done.append((finished.attempt.job, again))
         if isRegistered { effects.append(.send(.finished(finished))) }
+    }
+
+    /// Sends what was due for it before a time and is not acknowledged yet.
+    private mutating func sendAgain(before limit: Instant, _ effects: inout [Effect], _ now: Instant) {
+        var left = done.count
+        while left > 0, let first = done.first, first.sendAgain <= limit {
+            left -= 1
+            _ = done.popFirst()
+            // Acknowledged, or sent again and entered anew.
+            guard case .done(let finished, let again)? = holdings[first.job]?.stage, again == first.sendAgain else {
+                continue
+            }
+            deliver(finished, &effects, now)
+        }
     }
 
     /// Marks a blob as just used.
     private mutating func keep(_ blob: BlobReference) {
-        blobs.removeAll { $0 == blob }
+        guard blobs.last != blob else { return }
+        if let k = blobs.firstIndex(of: blob) { blobs.remove(at: k) } else { blobBytes += blob.size }
         blobs.append(blob)
     }
 
     private mutating func forgetWhatIsOld(_ effects: inout [Effect]) {
-        var total = blobs.reduce(0) { $0 + $1.size }
+        guard blobBytes > settings.blobMemory else { return }
         var needed: Set<Digest> = []
-        for holding in holdings {
+        for holding in holdings.values {
             needed.formUnion(holding.work.needs.map(\.digest))
             if case .done(let finished, _) = holding.stage, case .success(.trained(let blob, _)) = finished.outcome {
                 needed.insert(blob.digest)
             }
         }
-        for blob in blobs where total > settings.blobMemory && !needed.contains(blob.digest) {
+        for blob in blobs where blobBytes > settings.blobMemory && !needed.contains(blob.digest) {
             blobs.removeAll { $0 == blob }
             effects.append(.forget(blob.digest))
-            total -= blob.size
+            blobBytes -= blob.size
         }
     }
 
     /// Whether the state holds together. Called after every step in simulations.
     package func checkInvariants() {
-        precondition(
-            holdings.count(where: \.isInSlot) <= settings.slots, "more runs than slots")
-        precondition(Set(holdings.map(\.attempt.job)).count == holdings.count, "a job is held twice")
+        precondition(Set(started).count == started.count, "a job is started twice")
+        var waits = waiting
+        var waitingJobs: Set<JobID> = Set(lacking)
+        while let job = waits.popFirst() { waitingJobs.insert(job) }
+        for (job, holding) in holdings {
+            switch holding.stage {
+            case .waiting: precondition(waitingJobs.contains(job), "\(job) waits and is not listed")
+            case .started, .stopping: precondition(started.contains(job), "\(job) is started and not listed")
+            case .done: precondition(done.first != nil, "\(job) is done and will not be sent again")
+            }
+        }
         precondition(Set(blobs).count == blobs.count, "a blob is kept twice")
+        precondition(blobBytes == blobs.reduce(0) { $0 + $1.size }, "blobs of another size are kept")
         precondition(hasLeft || isRegistered || nextHello != nil, "neither registered nor trying to be")
     }
 }

@@ -1,4 +1,5 @@
 package import Cluster
+internal import Logging
 import Synchronization
 
 /// Blobs at hand: in memory, or in a journal, whole and on their way. Safe from any thread.
@@ -58,5 +59,12 @@ package final class BlobShelf: Sendable {
         return BlobChunk(
             blob: request.blob, offset: request.offset,
             bytes: part ?? journal?.part(digest, offset: request.offset, limit: limit) ?? [])
+    }
+}
+
+extension BlobReference {
+    /// For debugging: what it is, and now on the clock that all processes of a machine share.
+    var logged: Logger.Metadata {
+        ["digest": "\(digest)", "bytes": "\(size)", "nanoseconds": "\(Instant.now.nanoseconds)"]
     }
 }

@@ -28,12 +28,21 @@ package final class CoordinatorService {
     private let publisher: Socket
     private let signals: SignalQueue
     private var coordinator: Coordinator
-    /// Facts that are not in the journal yet, and what must not be sent before they are.
+    /// What is decided and said in this turn of the loop: facts that are not in the journal yet, and messages.
     private var facts: [Fact] = []
-    private var outbox: [(message: FromCoordinator, peer: PeerID)] = []
+    private var outbox: [PeerID: Outgoing] = [:]
     private var failure: JournalError?
     private var undecodable = 0
     private var lastComplaint: Instant?
+
+    /// Messages for one peer.
+    private struct Outgoing {
+        /// Assignments need not wait for the journal, and may overtake acknowledgements.
+        var early: [FromCoordinator] = []
+        var late: [FromCoordinator] = []
+        /// Whether `late` has something that must not be overtaken.
+        var isOrdered = false
+    }
 
     /// Where workers and clients connect to.
     package var address: String { router.address }
@@ -75,7 +84,7 @@ package final class CoordinatorService {
             ])
         handle(.started)
         while true {
-            commit()
+            flush()
             if let failure { throw failure }
             let ready = wait(
                 for: [router], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
@@ -122,31 +131,45 @@ package final class CoordinatorService {
         }
     }
 
-    /// Writes the facts that came together to the journal, and sends what had to wait for it.
-    private func commit() {
-        while !facts.isEmpty, failure == nil {
-            do {
-                try journal?.append(facts) { shelf.bytes($0) }
-            } catch {
-                failure = error
-                return
-            }
-            facts = []
+    /// Writes the facts of this turn to the journal, together, and sends its messages: what had to wait, after that.
+    private func flush() {
+        while failure == nil, !facts.isEmpty || !outbox.isEmpty {
+            let messages = outbox
+            outbox = [:]
             var events: [Coordinator.Event] = []
-            for (message, peer) in outbox { send(message, peer, &events) }
-            outbox = []
+            for (peer, outgoing) in messages { send(outgoing.early, peer, &events) }
+            if !facts.isEmpty {
+                do {
+                    try journal?.append(Fact.joined(facts)) { shelf.bytes($0) }
+                } catch {
+                    failure = error
+                    return
+                }
+                facts = []
+            }
+            for (peer, outgoing) in messages { send(outgoing.late, peer, &events) }
             for event in events { handle(event) }
+        }
+    }
+
+    private func send(_ message: FromCoordinator, _ peer: PeerID) {
+        switch message {
+        case .assign where outbox[peer]?.isOrdered != true: outbox[peer, default: .init()].early.append(message)
+        case .acknowledge: outbox[peer, default: .init()].late.append(message)
+        default:
+            outbox[peer, default: .init()].late.append(message)
+            outbox[peer]!.isOrdered = true
         }
     }
 
     private func perform(_ effect: Coordinator.Effect, _ events: inout [Coordinator.Event]) {
         switch effect {
         case .persist(let new): if journal != nil { facts += new }
-        case .send(let message, let peer):
-            if facts.isEmpty { send(message, peer, &events) } else { outbox.append((message, peer)) }
+        case .send(let message, let peer): send(message, peer)
         case .publish(let study, let version, let blob):
             guard blob.size <= Codec.longestPublished, let bytes = shelf.bytes(blob.digest) else { return }
             let message = FromCoordinator.parameters(.init(study: study, version: version, blob: blob, bytes: bytes))
+            logger.debug("parameters published", metadata: blob.logged)
             // A push that fails costs nothing: who needs the parameters asks for them.
             _ = try? publisher.send([Codec.encode(message)])
         case .validate(let submission, let peer):
@@ -226,23 +249,26 @@ package final class CoordinatorService {
             case .damaged: events.append(.damaged(chunk.blob))
             }
         case .sendBlob(let request, let peer):
-            send(.blob(shelf.chunk(request, limit: Codec.chunkSize)), peer, &events)
+            send(.blob(shelf.chunk(request, limit: Codec.chunkSize)), peer)
         case .forget(let digests): for digest in digests { shelf.forget(digest) }
         }
     }
 
-    private func send(_ message: FromCoordinator, _ peer: PeerID, _ events: inout [Coordinator.Event]) {
-        let frame = Codec.encode(message)
-        guard frame.count <= cluster.maxFrame else {
-            logger.error(
-                "message not sent: longer than limits.maxFrame", metadata: ["bytes": "\(frame.count)"])
-            return
-        }
-        do {
-            if try router.send([peer.routing, frame]) == .unreachable { events.append(.unreachable(peer)) }
-        } catch {
-            logger.warning("message not sent", metadata: ["problem": "\(error)"])
+    private func send(_ messages: [FromCoordinator], _ peer: PeerID, _ events: inout [Coordinator.Event]) {
+        for message in FromCoordinator.joined(messages) {
+            let frame = Codec.encode(message)
+            guard frame.count <= cluster.maxFrame else {
+                logger.error(
+                    "message not sent: longer than limits.maxFrame", metadata: ["bytes": "\(frame.count)"])
+                continue
+            }
+            do {
+                guard try router.send([peer.routing, frame]) == .unreachable else { continue }
+            } catch {
+                logger.warning("message not sent", metadata: ["problem": "\(error)"])
+            }
             events.append(.unreachable(peer))
+            return
         }
     }
 }

@@ -39,19 +39,21 @@ package final class StudyClient {
     private let patience: Duration
 
     /// - Parameters:
-    ///   - address: the coordinator's.
+    ///   - address: the coordinator's; asked for once signals are taken, so that the ends of processes that are started for
+    ///     it are heard of.
     ///   - token: of the submission: the same one takes up the same study.
     ///   - supervisor: of the cluster's processes, if they are this process's children.
     /// - Throws: `ZeroMQError` if the address is none.
     package init(
-        address: String, token: UInt64, longestFrame: Int, supervisor: Supervisor?, patience: Duration = .seconds(30)
+        address: () throws -> String, token: UInt64, longestFrame: Int, supervisor: Supervisor?,
+        patience: Duration = .seconds(30)
     ) throws {
         self.token = token
         signals = SignalQueue(terminationSignals + [SIGCHLD])
         self.supervisor = supervisor
         self.patience = patience
         dealer = try Socket(Context(), .dealer, longestFrame: longestFrame, linger: 0)
-        try dealer.connect(address)
+        try dealer.connect(address())
     }
 
     /// Runs a study to its end.

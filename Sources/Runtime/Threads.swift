@@ -6,19 +6,32 @@ package import ZeroMQ
 
 /// Messages for a loop, from any thread. Posting wakes the loop.
 package final class Mailbox<Message: Sendable>: Sendable {
-    private let messages = Mutex<[Message]>([])
+    private struct State {
+        var messages: [Message] = []
+        /// The loop has been woken and has not looked yet.
+        var isAwake = false
+    }
+
+    private let state = Mutex(State())
     package let wakeup = Wakeup()
 
     package init() {}
 
-    package func post(_ message: Message) {
-        messages.withLock { $0.append(message) }
-        wakeup.signal()
+    /// - Parameter wakes: whether the loop shall look at once; otherwise it does when it next wakes.
+    package func post(_ message: Message, wakes: Bool = true) {
+        let isAsleep = state.withLock { state in
+            state.messages.append(message)
+            defer { if wakes { state.isAwake = true } }
+            return wakes && !state.isAwake
+        }
+        if isAsleep { wakeup.signal() }
     }
 
     package func take() -> [Message] {
-        messages.withLock { messages in
-            defer { messages.removeAll() }
+        state.withLock { state in
+            state.isAwake = false
+            let messages = state.messages
+            state.messages = []
             return messages
         }
     }
@@ -33,6 +46,8 @@ final class WorkThread: @unchecked Sendable {
 
     private let state = Mutex(State())
     private let available = Semaphore()
+    /// Pieces that have not begun.
+    private let waiting = Atomic(0)
     private var thread = pthread_t()
 
     init() {
@@ -47,9 +62,16 @@ final class WorkThread: @unchecked Sendable {
         pthread_detach(thread)
     }
 
+    /// Whether a piece of work waits.
+    var hasMore: Bool { waiting.load(ordering: .relaxed) > 0 }
+
     func perform(_ work: @escaping @Sendable () -> Void) {
-        state.withLock { $0.work.append(work) }
-        available.signal()
+        waiting.add(1, ordering: .relaxed)
+        let isFirst = state.withLock { state in
+            state.work.append(work)
+            return state.work.count == 1
+        }
+        if isFirst { available.signal() }
     }
 
     /// Ends the thread after the work that waits.
@@ -61,10 +83,17 @@ final class WorkThread: @unchecked Sendable {
     private func run() {
         while true {
             available.wait()
+            // All that waits: short pieces are many, and a wake-up costs more than they do.
             let (work, isStopping) = state.withLock { state in
-                (state.work.isEmpty ? nil : state.work.removeFirst(), state.isStopping)
+                let work = state.work
+                state.work = []
+                return (work, state.isStopping)
             }
-            if let work { work() } else if isStopping { return }
+            for piece in work {
+                waiting.subtract(1, ordering: .relaxed)
+                piece()
+            }
+            if isStopping, !hasMore { return }
         }
     }
 }

@@ -33,12 +33,16 @@ package final class WorkerService {
     private let dealer: Socket
     private let subscriber: Socket
     private var worker: Worker
+    /// What is said in this turn of the loop.
+    private var outbox: [ToCoordinator] = []
     private var ending: Ending?
     private var drainDeadline: Instant?
 
     /// The workbench, used by the compute thread alone, and the attempts that shall stop.
     private final class Bench: @unchecked Sendable {
         let workbench: Workbench
+        /// When the loop was last told of a result.
+        var lastTold = Instant(nanoseconds: 0)
         let stopping = Mutex<Set<Attempt>>([])
 
         init(_ workbench: Workbench) { self.workbench = workbench }
@@ -74,6 +78,7 @@ package final class WorkerService {
     package func run(exitOnEndOfInput: Bool) -> Ending {
         handle(.started)
         while true {
+            flush()
             if let ending { return ending }
             let deadline = [worker.deadline, drainDeadline].compactMap { $0 }.min()
             let ready = wait(
@@ -89,6 +94,7 @@ package final class WorkerService {
             if let due = worker.deadline, due <= .now { handle(.tick) }
             if let due = drainDeadline, due <= .now {
                 logger.warning("left before its job was done: the grace to drain is over")
+                flush()
                 return .left
             }
         }
@@ -133,7 +139,9 @@ package final class WorkerService {
         case .accept(let chunk):
             switch shelf.accept(chunk) {
             case .incomplete: break
-            case .stored: events.append(.stored(chunk.blob))
+            case .stored:
+                logger.debug("blob at hand", metadata: chunk.blob.logged)
+                events.append(.stored(chunk.blob))
             case .damaged: events.append(.damaged(chunk.blob))
             }
         case .sendBlob(let request): send(.blob(shelf.chunk(request, limit: Codec.chunkSize)))
@@ -143,22 +151,27 @@ package final class WorkerService {
         }
     }
 
-    private func send(_ message: ToCoordinator) {
+    private func send(_ message: ToCoordinator) { outbox.append(message) }
+
+    private func flush() {
         do {
             // A full queue means that nobody reads: what matters is sent again.
-            _ = try dealer.send([Codec.encode(message)])
+            for message in ToCoordinator.joined(outbox) { _ = try dealer.send([Codec.encode(message)]) }
         } catch {
             logger.warning("message not sent", metadata: ["problem": "\(error)"])
         }
+        outbox = []
     }
 
     private func start(_ attempt: Attempt, _ work: Work) {
-        let (bench, mailbox, shelf) = (bench, mailbox, shelf)
+        let (bench, mailbox, shelf, computing) = (bench, mailbox, shelf, computing)
         computing.perform {
             let start = Instant.now
             let outcome: ToCoordinator.Outcome
             var made: [BlobReference] = []
             do throws(WorkFailure) {
+                // It may have waited here, and not be wanted any more.
+                if bench.stopping.withLock({ $0.contains(attempt) }) { throw WorkFailure("cancelled") }
                 let (result, produced) = try bench.workbench.perform(
                     work, blob: { shelf.bytes($0) }, progress: { mailbox.post(.progressed(attempt, $0)) },
                     isCancelled: { bench.stopping.withLock { $0.contains(attempt) } })
@@ -168,7 +181,11 @@ package final class WorkerService {
                 outcome = .failure(error)
             }
             _ = bench.stopping.withLock { $0.remove(attempt) }
-            mailbox.post(.finished(attempt, .now - start, outcome, blobs: made))
+            // Short jobs follow each other, and the loop is told of some at a time.
+            let end = Instant.now
+            let isDue = !computing.hasMore || end.nanoseconds - bench.lastTold.nanoseconds >= 500_000
+            if isDue { bench.lastTold = end }
+            mailbox.post(.finished(attempt, end - start, outcome, blobs: made), wakes: isDue)
         }
     }
 }

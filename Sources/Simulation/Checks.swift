@@ -45,7 +45,7 @@ struct Checks {
     private var losers: Set<StudyID> = []
     private var ended: [StudyID: StudyEvent.Ending] = [:]
     private var lost: [JobID: [Attempt]] = [:]
-    private var assigned: [JobID: Int] = [:]
+    private var assigned: [JobID: Set<Int>] = [:]
     private var jobs: [JobID] = []
     private var failed: Set<JobID> = []
     private var running: [StudyID: Int] = [:]
@@ -122,6 +122,7 @@ struct Checks {
 
     mutating func sends(_ message: FromCoordinator, _ world: World) {
         switch message {
+        case .assignments, .acknowledgements, .cancellations: for part in message.parts { sends(part, world) }
         case .acknowledge(let attempt):
             // What is acknowledged is forgotten by its worker: it must be in the store, or be wanted no more.
             let job = attempt.job
@@ -134,11 +135,10 @@ struct Checks {
             }
         case .assign(let assignment):
             let job = assignment.attempt.job
-            if let last = assigned[job], assignment.attempt.number <= last {
-                diverge(.ledger, "\(job) is assigned as attempt \(assignment.attempt.number) after \(last)", job)
-            }
             if assigned[job] == nil { jobs.append(job) }
-            assigned[job] = assignment.attempt.number
+            if !assigned[job, default: []].insert(assignment.attempt.number).inserted {
+                diverge(.ledger, "\(assignment.attempt) is assigned twice", job)
+            }
             running[job.study] = job.batch
         default: break
         }
@@ -164,6 +164,7 @@ struct Checks {
     }
 
     mutating func arrives(_ message: ToCoordinator) {
+        if case .results(let list) = message { for finished in list { arrives(.finished(finished)) } }
         if case .finished(let finished) = message {
             let isMisfit =
                 switch finished.outcome {

@@ -12,6 +12,9 @@ package struct Endurance {
     private var now = Instant(nanoseconds: 0)
     private var toCoordinator: [(frame: [UInt8], worker: Int)] = []
     private var toWorkers: [(frame: [UInt8], worker: Int)] = []
+    /// What is said in this round, by and to each worker.
+    private var said: [[ToCoordinator]] = []
+    private var told: [[FromCoordinator]] = []
     private var isDone = false
     /// CPU time so far, in seconds: a simulation has no clock of its own.
     private let clock: () -> Double
@@ -20,7 +23,7 @@ package struct Endurance {
 
     /// What the coordinator took.
     package struct Cost: Sendable {
-        /// Messages that it got, and ticks.
+        /// Results and other messages that it got, joined or not, and ticks.
         package var events = 0
         /// Seconds of CPU time in its state machine and its side of the codec.
         package var seconds = 0.0
@@ -47,6 +50,8 @@ package struct Endurance {
         let points = [Double](repeating: 0.5, count: jobs)
         let first = PlanStep(next: .batch(Batch(.label(reference, points: points), dimension: 1)), phase: .label)
         _ = coordinator.step(.planned(Self.study, plan, first), at: now)
+        said = [[ToCoordinator]](repeating: [], count: count)
+        told = [[FromCoordinator]](repeating: [], count: count)
         for k in 0..<count {
             var settings = Worker.Settings(
                 incarnation: Incarnation(UInt64(k + 1)), role: .worker, name: "worker-\(k)", processID: 1,
@@ -63,10 +68,14 @@ package struct Endurance {
     package mutating func run(_ tell: (Int) -> Void) {
         while !isDone {
             now = now + .milliseconds(1)
+            for k in workers.indices {
+                toCoordinator += ToCoordinator.joined(said[k]).map { (Codec.encode($0), k) }
+                cost.events += said[k].count
+                said[k] = []
+            }
             let arriving = toCoordinator
             toCoordinator = []
             let start = clock()
-            cost.events += arriving.count
             for (frame, k) in arriving {
                 guard let message = try? Codec.decodeToCoordinator(frame) else { preconditionFailure("our own frame") }
                 perform(coordinator.step(.received(message, from: PeerID(UInt64(k + 1))), at: now))
@@ -74,6 +83,10 @@ package struct Endurance {
             if let due = coordinator.deadline, due <= now {
                 cost.events += 1
                 perform(coordinator.step(.tick, at: now))
+            }
+            for k in workers.indices where !told[k].isEmpty {
+                toWorkers += FromCoordinator.joined(told[k]).map { (Codec.encode($0), k) }
+                told[k] = []
             }
             cost.seconds += clock() - start
             let leaving = toWorkers
@@ -98,7 +111,7 @@ package struct Endurance {
             switch effect {
             case .persist(let facts): done += facts.count { if case .itemsCompleted = $0 { true } else { false } }
             case .send(let message, let peer) where peer != Self.client:
-                toWorkers.append((Codec.encode(message), Int(peer.number) - 1))
+                told[Int(peer.number) - 1].append(message)
             case .advance: isDone = true
             default: break
             }
@@ -108,7 +121,7 @@ package struct Endurance {
     private mutating func step(_ k: Int, _ event: Worker.Event) {
         for effect in workers[k].step(event, at: now) {
             switch effect {
-            case .send(let message): toCoordinator.append((Codec.encode(message), k))
+            case .send(let message): said[k].append(message)
             case .start(let attempt, _):
                 let result = WorkResult.labels(Valuations(prices: [1], statuses: [.ok]))
                 step(k, .finished(attempt, .milliseconds(1), .success(result), blobs: []))

@@ -79,7 +79,7 @@ extension World {
         // Writing takes time; what comes after it in the list waits for it.
         var clock = now
         var late: [Fact] = []
-        for effect in effects {
+        for effect in Self.inOrder(effects) {
             if let left = effectsLeft {
                 if left == 0 { return crash() }
                 effectsLeft = left - 1
@@ -94,7 +94,13 @@ extension World {
             case .send(let message, let peer):
                 checks.sends(message, self)
                 if isReachable(peer) {
-                    send(message, to: peer, departing: clock)
+                    // Assignments do not wait for the disk.
+                    let isEarly =
+                        switch message {
+                        case .assign, .assignments: true
+                        default: false
+                        }
+                    send(message, to: peer, departing: isEarly ? now : clock)
                 } else {
                     tell("coordinator → \(name(peer)): unreachable")
                     enter(.coordinator(.unreachable(peer), life: life), after: clock - now)
@@ -167,8 +173,38 @@ extension World {
         coordinatorBusyUntil = clock
     }
 
+    /// Effects in the order in which the shell performs those of a turn: assignments first, unless they would overtake more
+    /// than acknowledgements; then facts and what else there is; then messages, joined.
+    private static func inOrder(_ effects: [Coordinator.Effect]) -> [Coordinator.Effect] {
+        var peers: [PeerID] = []
+        var early: [PeerID: [FromCoordinator]] = [:]
+        var late: [PeerID: [FromCoordinator]] = [:]
+        var ordered: Set<PeerID> = []
+        var others: [Coordinator.Effect] = []
+        for effect in effects {
+            guard case .send(let message, let peer) = effect else {
+                others.append(effect)
+                continue
+            }
+            if !peers.contains(peer) { peers.append(peer) }
+            switch message {
+            case .assign where !ordered.contains(peer): early[peer, default: []].append(message)
+            case .acknowledge: late[peer, default: []].append(message)
+            default:
+                late[peer, default: []].append(message)
+                ordered.insert(peer)
+            }
+        }
+        func sends(_ messages: [PeerID: [FromCoordinator]]) -> [Coordinator.Effect] {
+            peers.flatMap { peer in
+                FromCoordinator.joined(messages[peer] ?? []).map { Coordinator.Effect.send($0, to: peer) }
+            }
+        }
+        return sends(early) + others + sends(late)
+    }
+
     private func persist(_ facts: [Fact]) {
-        store.facts += facts
+        store.facts += Fact.joined(facts)
         for fact in facts {
             if case .labelsPaid(let oracle, let points, let valuations) = fact { store.pay(oracle, points, valuations) }
             tell("persisted", fact)

@@ -19,6 +19,8 @@ final class Process {
     var wakes: Int64?
     var isSubscribed = false
     var runs: [Int: (attempt: Attempt, work: Work, started: Int64)] = [:]
+    /// What was handed over and waits for a slot.
+    var waiting: [(attempt: Attempt, work: Work)] = []
     var stopping: Set<Attempt> = []
     /// What it last said that it holds.
     var lastHeld: [Attempt] = []
@@ -88,7 +90,25 @@ extension World {
         guard let process = processes[id] else { return }
         guard process.frozenUntil <= now else { return enter(.worker(id, event), after: process.frozenUntil - now) }
         let local = Instant(nanoseconds: now + process.clock)
-        for effect in process.worker.step(event, at: local) { perform(effect, process) }
+        // What is said in one step travels together.
+        var said: [ToCoordinator] = []
+        func flush() {
+            for message in ToCoordinator.joined(said) { send(message, from: process.peer) }
+            said = []
+        }
+        for effect in process.worker.step(event, at: local) {
+            switch effect {
+            case .send(let message):
+                if case .heartbeat(let beat) = message { checks.holds(beat.held, process) }
+                if case .hello(let hello) = message { checks.holds(hello.held, process) }
+                said.append(message)
+            case .leave, .restart:
+                flush()
+                perform(effect, process)
+            default: perform(effect, process)
+            }
+        }
+        flush()
         process.worker.checkInvariants()
         wakeLater(process)
     }
@@ -114,21 +134,11 @@ extension World {
 
     private func perform(_ effect: Worker.Effect, _ process: Process) {
         switch effect {
-        case .send(let message):
-            if case .heartbeat(let beat) = message { checks.holds(beat.held, process) }
-            if case .hello(let hello) = message { checks.holds(hello.held, process) }
-            send(message, from: process.peer)
+        case .send: break
         case .subscribe: process.isSubscribed = true
-        case .start(let attempt, let job):
-            tell("\(process.name) starts \(attempt)", job: attempt.job)
-            let run = nextRun
-            nextRun += 1
-            process.runs[run] = (attempt, job, now)
-            // Small jobs take less: a study of many calls shall end.
-            let items = attempt.job.call == nil ? Double(attempt.job.items.count) : 0.5
-            let share = job.kind == .train ? 1 : min(1, items / 16)
-            let time = seconds(schedule.longestJob * share * (0.05 + work.uniform() * (job.kind == .train ? 3 : 1)))
-            enter(.performed(process.id, run: run), after: time)
+        case .start(let attempt, let work):
+            process.waiting.append((attempt, work))
+            beginNext(process)
         case .stop(let attempt): process.stopping.insert(attempt)
         case .accept(let chunk):
             if let isSound = process.shelf.accept(chunk) {
@@ -138,6 +148,22 @@ extension World {
             send(.blob(process.shelf.chunk(request, limit: schedule.chunkSize)), from: process.peer)
         case .forget(let digest): process.shelf.forget(digest)
         case .leave, .restart: end(process, nil)
+        }
+    }
+
+    /// Begins what was handed over, as far as there are slots.
+    private func beginNext(_ process: Process) {
+        while process.runs.count < schedule.slots, !process.waiting.isEmpty {
+            let (attempt, job) = process.waiting.removeFirst()
+            tell("\(process.name) starts \(attempt)", job: attempt.job)
+            let run = nextRun
+            nextRun += 1
+            process.runs[run] = (attempt, job, now)
+            // Small jobs take less: a study of many calls shall end.
+            let items = attempt.job.call == nil ? Double(attempt.job.items.count) : 0.5
+            let share = job.kind == .train ? 1 : min(1, items / 16)
+            let time = seconds(schedule.longestJob * share * (0.05 + work.uniform() * (job.kind == .train ? 3 : 1)))
+            enter(.performed(process.id, run: run), after: process.stopping.contains(attempt) ? 0 : time)
         }
     }
 
@@ -167,6 +193,7 @@ extension World {
         tell("\(process.name) has done \(attempt)", job: attempt.job)
         let blobs = produced.map { process.shelf.put($0) }
         let duration = Duration.nanoseconds(now - started)
+        beginNext(process)
         step(id, .finished(attempt, duration, outcome, blobs: blobs))
     }
 

@@ -301,6 +301,7 @@ final class World {
             for attempt in hello.held { tell("\(way()): hello, holds \(attempt)", job: attempt.job) }
         case .heartbeat(let beat):
             for attempt in beat.held { tell("\(way()): heartbeat, holds \(attempt)", job: attempt.job) }
+        case .results(let list): for finished in list { tell(way(), .finished(finished)) }
         case .progress: break
         case .blob(let chunk):
             tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")
@@ -315,6 +316,7 @@ final class World {
         case .assign(let assignment):
             tell("\(way()): assign \(assignment.attempt) (\(assignment.work.kind.name))", job: assignment.attempt.job)
         case .acknowledge(let attempt): tell("\(way()): acknowledge \(attempt)", job: attempt.job)
+        case .assignments, .acknowledgements, .cancellations: for part in message.parts { tell(way(), part) }
         case .cancel(let attempt): tell("\(way()): cancel \(attempt)", job: attempt.job)
         case .blob(let chunk):
             tell("\(way()): blob \(chunk.blob.digest) from \(chunk.offset), \(chunk.bytes.count) bytes")

@@ -1,6 +1,7 @@
 // The conversation with workers, between Cluster and Protos/worker.proto.
 
 internal import Cluster
+internal import Regression
 internal import SwiftProtobuf
 
 #if canImport(FoundationEssentials)
@@ -43,6 +44,73 @@ extension PBAttempt {
 
     var value: Attempt {
         get throws(WireError) { Attempt(job: try job.value, number: Int(number)) }
+    }
+}
+
+/// The most jobs of one message.
+private let mostJobs = 1 << 12
+
+extension PBAttempts {
+    /// - Parameter attempts: of one batch, at least one.
+    init(_ attempts: some Collection<Attempt>) {
+        guard let job = attempts.first?.job else { return }
+        study = job.study.value
+        batch = UInt32(job.batch)
+        first = attempts.map { UInt64($0.job.items.lowerBound) }
+        if !attempts.allSatisfy({ $0.job.items.count == 1 }) {
+            self.count = attempts.map { UInt64($0.job.items.count) }
+        }
+        if attempts.contains(where: { $0.job.call != nil }) {
+            call = attempts.map { attempt in attempt.job.call.map { UInt64($0) + 1 } ?? 0 }
+        }
+        number = attempts.map { UInt32(clamping: $0.number) }
+    }
+
+    var values: [Attempt] {
+        get throws(WireError) {
+            try check(!first.isEmpty && first.count <= mostJobs, "\(first.count) attempts in one message")
+            try check(
+                number.count == first.count && (self.count.isEmpty || self.count.count == first.count)
+                    && (call.isEmpty || call.count == first.count), "attempts with columns of unlike length")
+            var values: [Attempt] = []
+            values.reserveCapacity(first.count)
+            for k in first.indices {
+                let job = PBJob.with {
+                    $0.study = study
+                    $0.batch = batch
+                    $0.first = first[k]
+                    $0.count = self.count.isEmpty ? 1 : self.count[k]
+                    $0.call = call.isEmpty ? 0 : call[k]
+                }
+                values.append(Attempt(job: try job.value, number: Int(number[k])))
+            }
+            return values
+        }
+    }
+}
+
+/// Rows of several jobs, one after the other, cut to those of each.
+private struct Cuts {
+    private let attempts: [Attempt]
+    private let rows: Int
+
+    init(_ attempts: [Attempt]) {
+        self.attempts = attempts
+        var rows = 0
+        // None is above 2^48 and there are few.
+        for attempt in attempts { rows += attempt.job.items.count }
+        self.rows = rows
+    }
+
+    /// Calls `body` with each attempt and its part of a column of some numbers a row, or of none.
+    func each(_ columns: [Int], _ body: (Attempt, [Range<Int>]) -> Void) throws(WireError) {
+        for column in columns { try check(column.isMultiple(of: rows), "\(column) numbers for \(rows) items") }
+        var row = 0
+        for attempt in attempts {
+            let end = row + attempt.job.items.count
+            body(attempt, columns.map { row * ($0 / rows)..<end * ($0 / rows) })
+            row = end
+        }
     }
 }
 
@@ -111,8 +179,8 @@ extension PBHeartbeat {
 extension PBFinished {
     init(_ finished: ToCoordinator.Finished) {
         incarnation = finished.incarnation.value
-        attempt = .init(finished.attempt)
-        computeNanoseconds = UInt64(clamping: finished.duration.nanoseconds)
+        attempts = .init([finished.attempt])
+        computeNanoseconds = [UInt64(clamping: finished.duration.nanoseconds)]
         switch finished.outcome {
         case .success(let work): result = .init(work)
         case .failure(let words):
@@ -123,20 +191,80 @@ extension PBFinished {
         }
     }
 
-    var value: ToCoordinator.Finished {
-        get throws(WireError) {
-            let outcome: ToCoordinator.Outcome
-            switch self.outcome {
-            case .result(let result): outcome = .success(try result.value)
-            case .failure(let failure):
-                outcome = .failure(
-                    WorkFailure(try text(failure.reason, upTo: 1 << 16, "a failure"), isFinal: failure.isFinal))
-            case nil: throw WireError("a job that ended without an outcome")
+    /// - Parameter list: results of one kind and batch.
+    init(_ list: [ToCoordinator.Finished]) {
+        incarnation = list.first?.incarnation.value ?? 0
+        attempts = .init(list.map(\.attempt))
+        computeNanoseconds = list.map { UInt64(clamping: $0.duration.nanoseconds) }
+        var labels = Valuations(prices: [], statuses: [])
+        var predictions: [Double]?
+        for finished in list {
+            switch finished.outcome {
+            case .success(.labels(let more)):
+                labels.prices += more.prices
+                labels.standardErrors += more.standardErrors
+                labels.gradients += more.gradients
+                labels.statuses += more.statuses
+            case .success(.predictions(let more)): predictions = (predictions ?? []) + more
+            case .success, .failure: preconditionFailure("joined results that are not alike")
             }
-            return .init(
-                incarnation: Incarnation(incarnation), attempt: try attempt.value,
-                duration: try nanoseconds(computeNanoseconds), outcome: outcome)
         }
+        result = .init(predictions.map { .predictions($0) } ?? .labels(labels))
+    }
+
+    var value: ToCoordinator {
+        get throws(WireError) {
+            let all = try attempts.values
+            try check(computeNanoseconds.count == all.count, "attempts and times of unlike number")
+            if all.count == 1 { return .finished(try single(all[0])) }
+            var durations: [Duration] = []
+            for time in computeNanoseconds { durations.append(try nanoseconds(time)) }
+            guard case .result(let result) = outcome else { throw WireError("a failure of several jobs") }
+            let incarnation = Incarnation(incarnation)
+            var list: [ToCoordinator.Finished] = []
+            list.reserveCapacity(all.count)
+            func take(_ attempt: Attempt, _ result: WorkResult) {
+                list.append(
+                    .init(
+                        incarnation: incarnation, attempt: attempt, duration: durations[list.count],
+                        outcome: .success(result)))
+            }
+            let cuts = Cuts(all)
+            switch try result.value {
+            case .labels(let labels):
+                let (errors, gradients) = (labels.standardErrors, labels.gradients)
+                try check(labels.prices.count == all.reduce(0) { $0 + $1.job.items.count }, "labels of other jobs")
+                try cuts.each([labels.prices.count, errors.count, gradients.count]) { attempt, parts in
+                    take(
+                        attempt,
+                        .labels(
+                            Valuations(
+                                prices: Array(labels.prices[parts[0]]), standardErrors: Array(errors[parts[1]]),
+                                gradients: Array(gradients[parts[2]]), statuses: Array(labels.statuses[parts[0]]))))
+                }
+            case .predictions(let numbers):
+                try check(numbers.count == all.reduce(0) { $0 + $1.job.items.count }, "predictions of other jobs")
+                try cuts.each([numbers.count]) { attempt, parts in
+                    take(attempt, .predictions(Array(numbers[parts[0]])))
+                }
+            case .trained, .maximizers, .gains: throw WireError("one result of several jobs")
+            }
+            return .results(list)
+        }
+    }
+
+    private func single(_ attempt: Attempt) throws(WireError) -> ToCoordinator.Finished {
+        let outcome: ToCoordinator.Outcome
+        switch self.outcome {
+        case .result(let result): outcome = .success(try result.value)
+        case .failure(let failure):
+            outcome = .failure(
+                WorkFailure(try text(failure.reason, upTo: 1 << 16, "a failure"), isFinal: failure.isFinal))
+        case nil: throw WireError("a job that ended without an outcome")
+        }
+        return .init(
+            incarnation: Incarnation(incarnation), attempt: attempt, duration: try nanoseconds(computeNanoseconds[0]),
+            outcome: outcome)
     }
 }
 
@@ -176,12 +304,56 @@ extension PBBlobChunk {
     }
 }
 
+extension PBAssignment {
+    /// - Parameter list: of one batch, with work that asks for the same.
+    init(_ list: [FromCoordinator.Assignment]) {
+        attempts = .init(list.map(\.attempt))
+        var rows: [Double] = []
+        for assignment in list {
+            switch assignment.work {
+            case .label(_, let more, _), .predict(_, let more): rows += more
+            case .train, .ascend, .probe: preconditionFailure("joined work that is not alike")
+            }
+        }
+        switch list.first?.work {
+        case .label(let oracle, _, let gradient): work = .init(.label(oracle, points: rows, gradient: gradient))
+        case .predict(let parameters, _): work = .init(.predict(parameters: parameters, inputs: rows))
+        default: break
+        }
+    }
+
+    var value: FromCoordinator {
+        get throws(WireError) {
+            let (all, work) = (try attempts.values, try work.value)
+            if all.count == 1 { return .assign(.init(attempt: all[0], work: work)) }
+            var list: [FromCoordinator.Assignment] = []
+            list.reserveCapacity(all.count)
+            let cuts = Cuts(all)
+            switch work {
+            case .label(let oracle, let points, let gradient):
+                try cuts.each([points.count]) { attempt, parts in
+                    let work = Work.label(oracle, points: Array(points[parts[0]]), gradient: gradient)
+                    list.append(.init(attempt: attempt, work: work))
+                }
+            case .predict(let parameters, let inputs):
+                try cuts.each([inputs.count]) { attempt, parts in
+                    let work = Work.predict(parameters: parameters, inputs: Array(inputs[parts[0]]))
+                    list.append(.init(attempt: attempt, work: work))
+                }
+            case .train, .ascend, .probe: throw WireError("one piece of work of several jobs")
+            }
+            return .assignments(list)
+        }
+    }
+}
+
 extension PBToCoordinator {
     init(_ value: ToCoordinator) {
         switch value {
         case .hello(let hello): self.hello = .init(hello)
         case .heartbeat(let heartbeat): self.heartbeat = .init(heartbeat)
         case .finished(let finished): self.finished = .init(finished)
+        case .results(let list): self.finished = .init(list)
         case .progress(let progress):
             self.progress = .with {
                 $0.incarnation = progress.incarnation.value
@@ -218,7 +390,7 @@ extension PBToCoordinator {
             switch message {
             case .hello(let hello): return .hello(try hello.value)
             case .heartbeat(let heartbeat): return .heartbeat(try heartbeat.value)
-            case .finished(let finished): return .finished(try finished.value)
+            case .finished(let finished): return try finished.value
             case .progress(let progress):
                 return .progress(
                     .init(
@@ -258,11 +430,14 @@ extension PBFromCoordinator {
             }
         case .assign(let assignment):
             assign = .with {
-                $0.attempt = .init(assignment.attempt)
+                $0.attempts = .init([assignment.attempt])
                 $0.work = .init(assignment.work)
             }
-        case .acknowledge(let attempt): acknowledge = .init(attempt)
-        case .cancel(let attempt): cancel = .init(attempt)
+        case .assignments(let list): assign = .init(list)
+        case .acknowledge(let attempt): acknowledge = .init([attempt])
+        case .acknowledgements(let list): acknowledge = .init(list)
+        case .cancel(let attempt): cancel = .init([attempt])
+        case .cancellations(let list): cancel = .init(list)
         case .unknownPeer: unknownPeer = .init()
         case .drain: drain = .init()
         case .parameters(let published):
@@ -304,9 +479,13 @@ extension PBFromCoordinator {
                         term: welcome.term, heartbeat: try nanoseconds(welcome.heartbeatNanoseconds),
                         publisher: try text(welcome.publisher, "the publisher's address")))
             case .assign(let assignment):
-                return .assign(.init(attempt: try assignment.attempt.value, work: try assignment.work.value))
-            case .acknowledge(let attempt): return .acknowledge(try attempt.value)
-            case .cancel(let attempt): return .cancel(try attempt.value)
+                return try assignment.value
+            case .acknowledge(let list):
+                let attempts = try list.values
+                return attempts.count == 1 ? .acknowledge(attempts[0]) : .acknowledgements(attempts)
+            case .cancel(let list):
+                let attempts = try list.values
+                return attempts.count == 1 ? .cancel(attempts[0]) : .cancellations(attempts)
             case .unknownPeer: return .unknownPeer
             case .drain: return .drain
             case .parameters(let published):

@@ -63,6 +63,9 @@ package final class Socket {
         self.pointer = pointer
         try set(ZMQ_LINGER, Int32(linger))
         try set(ZMQ_MAXMSGSIZE, Int64(longestFrame))
+        // Above what a worker's credit lets wait for it: a full queue is taken for a peer that is gone.
+        try set(ZMQ_SNDHWM, Int32(1 << 14))
+        try set(ZMQ_RCVHWM, Int32(1 << 14))
         switch kind {
         case .router: try set(ZMQ_ROUTER_MANDATORY, Int32(1))
         case .dealer, .subscribe:

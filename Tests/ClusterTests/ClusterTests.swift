@@ -2,6 +2,7 @@ import Cluster
 import Foundation
 import Regression
 import Testing
+import Wire
 
 /// The first promise: the answer of the one-process run, whatever the workers, the shards, and what went wrong.
 @Suite struct SameAnswerTests {
@@ -247,13 +248,46 @@ import Testing
         let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
         _ = coordinator.step(
             .received(.exited(.init(incarnation: Incarnation(1), cause: "signal 11")), from: PeerID(99)), at: start)
-        let again = assignments(
-            coordinator.step(.received(hello(2, credit: 9), from: PeerID(8)), at: start), to: PeerID(8)
-        ).map(\.attempt)
-        // What ran may be to blame, and comes in eighths; what waited comes as it was. Nothing new goes before them.
+        // What ran may be to blame, and comes in eighths; what waited comes as it was. Nothing new goes before them, and
+        // nothing behind any of them: if its worker dies, it is known why.
+        var again: [Attempt] = []
+        let greeting = ToCoordinator.hello(
+            .init(
+                incarnation: Incarnation(2), role: .worker, name: "w", processID: 1, slots: 1, credit: 9,
+                oracles: [OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")], numerics: "",
+                held: []))
+        var given = assignments(coordinator.step(.received(greeting, from: PeerID(8)), at: start), to: PeerID(8))
+        while again.count < 9, given.count == 1 {
+            again.append(given[0].attempt)
+            given = assignments(
+                coordinator.step(.received(result(given[0].attempt, from: 2), from: PeerID(8)), at: start),
+                to: PeerID(8))
+        }
+        #expect(given.count > 1, "then jobs wait at it again")
         #expect(jobs.map(\.job.items) == [0..<100, 100..<200])
         #expect(again.map(\.job.items) == stride(from: 0, to: 100, by: 13).map { $0..<min(100, $0 + 13) } + [100..<200])
         #expect(again.map(\.number) == [1, 1, 1, 1, 1, 1, 1, 1, 2])
+    }
+
+    /// What the journal gets of many short jobs: one fact of neighbours, in whatever order they came; calls and whatever else
+    /// stay as they are.
+    @Test func factsOfNeighboursAreOne() {
+        func fact(_ items: Range<Int>, batch: Int = 0, call: Int? = nil) -> Fact {
+            let prices = items.map { Double($0) }
+            return .itemsCompleted(
+                JobID(study: StudyID(1), batch: batch, items: items, call: call), .labels(Valuations(prices: prices)))
+        }
+        let lost = Fact.attemptLost(
+            Attempt(job: JobID(study: StudyID(1), batch: 0, items: 9..<10), number: 1), cause: "signal 9")
+        let joined = Fact.joined([
+            fact(2..<3), fact(0..<2), fact(5..<6), lost, fact(3..<5), fact(5..<9, batch: 1), fact(7..<8, call: 0),
+            fact(8..<9, call: 0),
+        ])
+        let expected = [
+            fact(0..<3), fact(5..<6), lost, fact(3..<5), fact(5..<9, batch: 1), fact(7..<8, call: 0),
+            fact(8..<9, call: 0),
+        ]
+        #expect(joined.map { Codec.encode($0) } == expected.map { Codec.encode($0) })
     }
 
     @Test func silenceLosesAWorkerAndItsLateResultIsWelcome() {

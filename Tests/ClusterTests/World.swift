@@ -54,8 +54,6 @@ final class World {
     private var dice: RandomStream
     private let faults: Faults
     private var processes: [PeerID: Process] = [:]
-    /// Those that said goodbye.
-    private var departed: Set<PeerID> = []
     private var nextPeer: UInt64 = 1
     private var blobs: [Digest: [UInt8]] = [:]
     private var partial: [Digest: [UInt8]] = [:]
@@ -148,7 +146,8 @@ final class World {
                 return
             }
             guard processes[peer] != nil else {
-                if !departed.contains(peer) { perform(coordinator.step(.unreachable(peer), at: now), study) }
+                // A connection brings what was sent before it broke.
+                schedule(faults.delay + .microseconds(2), .coordinator(.unreachable(peer)))
                 return
             }
             step(peer, .received(message))
@@ -228,18 +227,12 @@ final class World {
             let chunk = BlobChunk(blob: request.blob, offset: request.offset, bytes: bytes)
             send { .toCoordinator(Codec.encode(ToCoordinator.blob(chunk)), peer) }
         case .forget(let digest): process.blobs[digest] = nil
-        case .leave: leave(peer)
+        case .leave: processes[peer] = nil
         case .restart:
-            leave(peer)
+            processes[peer] = nil
             schedule(.milliseconds(50), .revive(process.role, process.name))
         case .subscribe, .stop: break
         }
-    }
-
-    /// What a process has said last is read before its connection is found broken.
-    private func leave(_ peer: PeerID) {
-        processes[peer] = nil
-        departed.insert(peer)
     }
 
     private func send(_ message: () -> Happening) {

@@ -65,7 +65,24 @@ private enum Sample {
         .predictions([0.5]),
     ]
 
-    static let toCoordinator: [ToCoordinator] = simple + finished
+    static let toCoordinator: [ToCoordinator] = simple + finished + joined
+    static let next = Attempt(job: JobID(study: StudyID(.max), batch: 3, items: 900..<902), number: 1)
+    /// What several jobs say together.
+    static let joined: [ToCoordinator] = [
+        (Valuations(prices: [1], statuses: [.ok]), Valuations(prices: [2], statuses: [.invalid]), [7..<8, 2..<3]),
+        (
+            Valuations(prices: [1, 2], standardErrors: [0.5, 0], gradients: [1, 2, 3, 4], statuses: [.ok, .failed]),
+            Valuations(prices: [3], standardErrors: [1], gradients: [5, 6], statuses: [.extended]), [0..<2, 9..<10]
+        ),
+    ].map { first, second, items in
+        .results(
+            zip([first, second], items).map { labels, items in
+                .init(
+                    incarnation: Incarnation(1),
+                    attempt: Attempt(job: JobID(study: StudyID(8), batch: 1, items: items), number: 2),
+                    duration: .microseconds(items.lowerBound), outcome: .success(.labels(labels)))
+            })
+    }
     static let finished: [ToCoordinator] = results.map {
         .finished(.init(incarnation: Incarnation(1), attempt: attempt, duration: .zero, outcome: .success($0)))
     }
@@ -129,6 +146,17 @@ private enum Sample {
                 .init(
                     study: StudyID(1), term: 2,
                     events: events.enumerated().map { .init(number: $0 + 1, at: .milliseconds($0), what: $1) })),
+            .acknowledgements([attempt, next]), .acknowledgements([call, call]), .cancellations([next, attempt]),
+            .assignments([
+                .init(attempt: call, work: .label(.init(name: "o", fingerprint: "f"), points: [1, 2], gradient: true)),
+                .init(attempt: call, work: .label(.init(name: "o", fingerprint: "f"), points: [3, 4], gradient: true)),
+            ]),
+            .assignments([
+                .init(attempt: next, work: .predict(parameters: blob, inputs: [1, 2, 3, 4])),
+                .init(
+                    attempt: Attempt(job: JobID(study: StudyID(.max), batch: 3, items: 0..<1), number: 1),
+                    work: .predict(parameters: blob, inputs: [5, 6])),
+            ]),
         ] + works.map { .assign(.init(attempt: attempt, work: $0)) }
 }
 
@@ -147,8 +175,8 @@ private enum Sample {
         func kinds<Message>(_ messages: [Message]) -> Int {
             Set(messages.map { "\($0)".prefix { $0 != "(" } }).count
         }
-        #expect(kinds(Sample.toCoordinator) == 13)
-        #expect(kinds(Sample.fromCoordinator) == 13)
+        #expect(kinds(Sample.toCoordinator) == 14)
+        #expect(kinds(Sample.fromCoordinator) == 16)
         #expect(kinds(Sample.works) == Work.Kind.allCases.count)
         #expect(kinds(Sample.events) == 7)
     }
@@ -301,5 +329,38 @@ private enum Sample {
         #expect(refused(.events(.init(study: StudyID(1), term: 1, events: [.init(number: 1, at: .zero, what: path)]))))
         let repeated = ToCoordinator.Attachment(part: .test, blob: Sample.blob)
         #expect(refused(.submit(.init(token: 1, study: "", attachments: [repeated, repeated]))))
+    }
+
+    /// Jobs that travel together, and columns that do not belong to them.
+    @Test func whatIsJoinedIsCutAsItWas() throws {
+        let oracle = OracleReference(name: "o", fingerprint: "f")
+        func assignment(_ items: Range<Int>, batch: Int = 1) -> FromCoordinator {
+            .assign(
+                .init(
+                    attempt: Attempt(job: JobID(study: StudyID(8), batch: batch, items: items), number: 1),
+                    work: .label(oracle, points: items.flatMap { [Double($0), -Double($0)] }, gradient: false)))
+        }
+        func acknowledgement(_ item: Int) -> FromCoordinator {
+            .acknowledge(Attempt(job: JobID(study: StudyID(8), batch: 1, items: item..<item + 1), number: 1))
+        }
+        let said: [FromCoordinator] =
+            (0..<5000).map { assignment($0..<$0 + 1) } + [assignment(1..<9), .drain, assignment(3..<4, batch: 2)]
+            + (0..<3).map(acknowledgement) + [assignment(4..<5), acknowledgement(7)]
+        let joined = FromCoordinator.joined(said)
+        #expect(joined.count == 7)
+        #expect(joined.flatMap(\.parts) == said)
+        #expect(try joined.flatMap { try Codec.decodeFromCoordinator(Codec.encode($0)).parts } == said)
+
+        // Rows that are too few for the jobs: nobody knows whose they are.
+        var lacking = FromCoordinator.joined([assignment(0..<2), assignment(2..<3)])
+        if case .assignments(var list) = lacking[0] {
+            list[1].work = .label(oracle, points: [1], gradient: false)
+            lacking = [.assignments(list)]
+        }
+        #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(Codec.encode(lacking[0])) }
+        let many = (0..<5000).map { Attempt(job: JobID(study: StudyID(8), batch: 1, items: $0..<$0 + 1), number: 1) }
+        #expect(throws: WireError.self) {
+            try Codec.decodeFromCoordinator(Codec.encode(FromCoordinator.acknowledgements(many)))
+        }
     }
 }

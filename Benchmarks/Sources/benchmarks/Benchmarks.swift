@@ -23,8 +23,10 @@ struct Benchmarks {
         let scheduling = Scheduling(cairn: cairn, scratch: scratch)
         let all: [(name: String, run: (Peers) -> Answer)] = [
             ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya),
-            ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts), ("shared", sharedCores),
+            ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts),
+            ("shared", sharedCores),
             ("plug-ins", plugIns), ("jobs", scheduling.jobs), ("losses", scheduling.losses),
+            ("parameters", scheduling.parameters),
             ("coordinator", scheduling.size),
             ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
         ]

@@ -48,12 +48,12 @@ struct Cluster {
     }
 
     /// A study of so many labels, and next to nothing else.
-    func study(_ name: String, oracle: String, rows: Int) -> String {
+    func study(_ name: String, oracle: String, rows: Int, layers: [Int] = [1]) -> String {
         """
         study: \(name)
         oracle: \(oracle)
         data: {base: \(rows - 1), test: 1}
-        surrogate: {layers: [1]}
+        surrogate: {layers: \(layers)}
         training: {epochs: 1, batch: full}
         search: {seeds: {random: 1}, stages: [{steps: 1}]}
         mitigation: {action: none}
@@ -76,7 +76,11 @@ struct Cluster {
     }
 
     /// Starts a study in a folder of its own.
-    func start(_ name: String, study: String, cluster: String, environment: [String: String] = [:]) throws -> Process {
+    ///
+    /// - Parameter log: a file for what its processes say, debugging included; nil for none.
+    func start(
+        _ name: String, study: String, cluster: String, environment: [String: String] = [:], log: String? = nil
+    ) throws -> Process {
         let folder = "\(scratch)/\(name)"
         try? FileManager.default.removeItem(atPath: folder)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -90,6 +94,11 @@ struct Cluster {
         ]
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardOutput = FileHandle.nullDevice
+        if let log {
+            process.arguments! += ["--log-level", "debug"]
+            _ = FileManager.default.createFile(atPath: log, contents: nil)
+            process.standardError = FileHandle(forWritingAtPath: log)
+        }
         try process.run()
         return process
     }

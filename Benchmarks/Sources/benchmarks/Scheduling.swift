@@ -207,13 +207,63 @@ struct Scheduling {
         ]
     }
 
+    // MARK: What parameters cost
+
+    func parameters(_ peers: Peers) -> Answer {
+        // 568 × 568 weights in single precision.
+        let study = cluster.study("push", oracle: "downAndOutPut", rows: 1000, layers: [568, 568])
+        var times: [Double] = []
+        var bytes = 0.0
+        for _ in 0..<10 {
+            let log = "\(scratch)/push.log"
+            let file = cluster.file(workers: 2, rowsPerJob: nil)
+            guard let process = try? cluster.start("push", study: study, cluster: file, log: log) else { break }
+            process.waitUntilExit()
+            let lines = ((try? String(contentsOfFile: log, encoding: .utf8)) ?? "").split(separator: "\n")
+            func number(_ line: Substring, _ key: String) -> Double? {
+                line.split(separator: " ").first { $0.hasPrefix("\(key)=") }.flatMap {
+                    Double($0.dropFirst(key.count + 1))
+                }
+            }
+            guard let sent = lines.first(where: { $0.hasSuffix("parameters published") }),
+                let digest = sent.split(separator: " ").first(where: { $0.hasPrefix("digest=") }),
+                let start = number(sent, "nanoseconds")
+            else { continue }
+            let arrivals = lines.filter { $0.hasSuffix("blob at hand") && $0.contains(digest) && $0.contains(" here-") }
+                .compactMap { number($0, "nanoseconds") }
+            guard arrivals.count == 2 else { continue }
+            bytes = number(sent, "bytes") ?? 0
+            times.append(1e-9 * (arrivals.max()! - start))
+        }
+        times.sort()
+        guard !times.isEmpty else { return Answer(question: Self.pushQuestion, method: "It failed.", lines: []) }
+        let median = times[times.count / 2]
+        return Answer(
+            question: Self.pushQuestion,
+            method: """
+                A study through `cairn run` trains a surrogate; its processes write down when the coordinator publishes \
+                the parameters, and when a worker has them and has checked their digest (`--log-level debug`). They \
+                arrive at the thread that owns the worker's sockets; the one that computes goes on meanwhile.
+                """,
+            lines: [
+                Line(
+                    what:
+                        "\(short(bytes / 1e6)) MB to 2 workers, until both can use them, \(times.count) times: median, "
+                        + "longest",
+                    figure: "\(milli(median)), \(milli(times.last!))",
+                    ratio: "goal 3 ms: \(short(0.003 / median)) ×")
+            ])
+    }
+
+    private static let pushQuestion = "How soon are new parameters where they are used?"
+
     // MARK: What size costs
 
     func size(_ peers: Peers) -> Answer {
         var lines: [Line] = []
         var first: Double?
         for (jobs, workers) in [
-            (10_000, 10), (1_000_000, 10), (1_000_000, 100), (1_000_000, 1000), (1_000_000, 10_000),
+            (10_000, 10), (1_000_000, 10), (1_000_000, 100), (1_000_000, 1000), (1_000_000, 10_000), (10_000_000, 10),
         ] {
             guard let cost = endurance(jobs, workers), let nanoseconds = cost["nanosecondsPerEvent"],
                 let before = cost["kilobytesBefore"], let queued = cost["kilobytesQueued"]

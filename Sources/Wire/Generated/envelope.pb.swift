@@ -188,18 +188,18 @@ nonisolated struct PBFromCoordinator: Sendable {
     set {message = .assign(newValue)}
   }
 
-  var acknowledge: PBAttempt {
+  var acknowledge: PBAttempts {
     get {
       if case .acknowledge(let v)? = message {return v}
-      return PBAttempt()
+      return PBAttempts()
     }
     set {message = .acknowledge(newValue)}
   }
 
-  var cancel: PBAttempt {
+  var cancel: PBAttempts {
     get {
       if case .cancel(let v)? = message {return v}
-      return PBAttempt()
+      return PBAttempts()
     }
     set {message = .cancel(newValue)}
   }
@@ -281,8 +281,8 @@ nonisolated struct PBFromCoordinator: Sendable {
   nonisolated enum OneOf_Message: Equatable, Sendable {
     case welcome(PBWelcome)
     case assign(PBAssignment)
-    case acknowledge(PBAttempt)
-    case cancel(PBAttempt)
+    case acknowledge(PBAttempts)
+    case cancel(PBAttempts)
     case unknownPeer(PBNothing)
     case drain(PBNothing)
     case parameters(PBParametersPublished)
@@ -577,7 +577,7 @@ nonisolated extension PBToCoordinator: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".FromCoordinator"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}assign\0\u{1}acknowledge\0\u{1}cancel\0\u{3}unknown_peer\0\u{1}drain\0\u{1}parameters\0\u{1}want\0\u{1}blob\0\u{1}accepted\0\u{1}rejected\0\u{1}events\0\u{1}studies\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}assign\0\u{4}\u{3}unknown_peer\0\u{1}drain\0\u{1}parameters\0\u{1}want\0\u{1}blob\0\u{1}accepted\0\u{1}rejected\0\u{1}events\0\u{1}studies\0\u{1}acknowledge\0\u{1}cancel\0\u{c}\u{3}\u{1}\u{c}\u{4}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -609,32 +609,6 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.message = .assign(v)
-        }
-      }()
-      case 3: try {
-        var v: PBAttempt?
-        var hadOneofValue = false
-        if let current = self.message {
-          hadOneofValue = true
-          if case .acknowledge(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.message = .acknowledge(v)
-        }
-      }()
-      case 4: try {
-        var v: PBAttempt?
-        var hadOneofValue = false
-        if let current = self.message {
-          hadOneofValue = true
-          if case .cancel(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.message = .cancel(v)
         }
       }()
       case 5: try {
@@ -754,6 +728,32 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
           self.message = .studies(v)
         }
       }()
+      case 14: try {
+        var v: PBAttempts?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .acknowledge(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .acknowledge(v)
+        }
+      }()
+      case 15: try {
+        var v: PBAttempts?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .cancel(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .cancel(v)
+        }
+      }()
       default: break
       }
     }
@@ -772,14 +772,6 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
     case .assign?: try {
       guard case .assign(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .acknowledge?: try {
-      guard case .acknowledge(let v)? = self.message else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case .cancel?: try {
-      guard case .cancel(let v)? = self.message else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     }()
     case .unknownPeer?: try {
       guard case .unknownPeer(let v)? = self.message else { preconditionFailure() }
@@ -816,6 +808,14 @@ nonisolated extension PBFromCoordinator: SwiftProtobuf.Message, SwiftProtobuf._M
     case .studies?: try {
       guard case .studies(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+    }()
+    case .acknowledge?: try {
+      guard case .acknowledge(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+    }()
+    case .cancel?: try {
+      guard case .cancel(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
     }()
     case nil: break
     }

@@ -111,6 +111,31 @@ nonisolated struct PBAttempt: Sendable {
   fileprivate var _job: PBJob? = nil
 }
 
+/// Tries at jobs of one batch, at least one and at most 4096, column by column.
+nonisolated struct PBAttempts: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var study: UInt64 = 0
+
+  var batch: UInt32 = 0
+
+  var first: [UInt64] = []
+
+  /// Empty where every job has one item.
+  var count: [UInt64] = []
+
+  /// Empty where none is an oracle call.
+  var call: [UInt64] = []
+
+  var number: [UInt32] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 nonisolated struct PBHello: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -178,19 +203,12 @@ nonisolated struct PBHeartbeat: Sendable {
   init() {}
 }
 
+/// Jobs to do. Several have one kind of work, labels or predictions: the rows of all, in order, each job as many as it has
+/// items (and one that is a call, one).
 nonisolated struct PBAssignment: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
-
-  var attempt: PBAttempt {
-    get {_storage._attempt ?? PBAttempt()}
-    set {_uniqueStorage()._attempt = newValue}
-  }
-  /// Returns true if `attempt` has been explicitly set.
-  var hasAttempt: Bool {_storage._attempt != nil}
-  /// Clears the value of `attempt`. Subsequent reads from it will return its default value.
-  mutating func clearAttempt() {_uniqueStorage()._attempt = nil}
 
   var work: PBWork {
     get {_storage._work ?? PBWork()}
@@ -200,6 +218,15 @@ nonisolated struct PBAssignment: @unchecked Sendable {
   var hasWork: Bool {_storage._work != nil}
   /// Clears the value of `work`. Subsequent reads from it will return its default value.
   mutating func clearWork() {_uniqueStorage()._work = nil}
+
+  var attempts: PBAttempts {
+    get {_storage._attempts ?? PBAttempts()}
+    set {_uniqueStorage()._attempts = newValue}
+  }
+  /// Returns true if `attempts` has been explicitly set.
+  var hasAttempts: Bool {_storage._attempts != nil}
+  /// Clears the value of `attempts`. Subsequent reads from it will return its default value.
+  mutating func clearAttempts() {_uniqueStorage()._attempts = nil}
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -223,23 +250,13 @@ nonisolated struct PBFailure: Sendable {
   init() {}
 }
 
+/// Attempts have ended. Several have one result, labels or predictions: the rows of all, in order.
 nonisolated struct PBFinished: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   var incarnation: UInt64 = 0
-
-  var attempt: PBAttempt {
-    get {_attempt ?? PBAttempt()}
-    set {_attempt = newValue}
-  }
-  /// Returns true if `attempt` has been explicitly set.
-  var hasAttempt: Bool {self._attempt != nil}
-  /// Clears the value of `attempt`. Subsequent reads from it will return its default value.
-  mutating func clearAttempt() {self._attempt = nil}
-
-  var computeNanoseconds: UInt64 = 0
 
   var outcome: PBFinished.OneOf_Outcome? = nil
 
@@ -259,6 +276,18 @@ nonisolated struct PBFinished: Sendable {
     set {outcome = .failure(newValue)}
   }
 
+  var attempts: PBAttempts {
+    get {_attempts ?? PBAttempts()}
+    set {_attempts = newValue}
+  }
+  /// Returns true if `attempts` has been explicitly set.
+  var hasAttempts: Bool {self._attempts != nil}
+  /// Clears the value of `attempts`. Subsequent reads from it will return its default value.
+  mutating func clearAttempts() {self._attempts = nil}
+
+  /// One each.
+  var computeNanoseconds: [UInt64] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Outcome: Equatable, Sendable {
@@ -269,7 +298,7 @@ nonisolated struct PBFinished: Sendable {
 
   init() {}
 
-  fileprivate var _attempt: PBAttempt? = nil
+  fileprivate var _attempts: PBAttempts? = nil
 }
 
 nonisolated struct PBProgress: Sendable {
@@ -507,6 +536,61 @@ nonisolated extension PBAttempt: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
   }
 }
 
+nonisolated extension PBAttempts: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Attempts"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}batch\0\u{1}first\0\u{1}count\0\u{1}call\0\u{1}number\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.study) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.batch) }()
+      case 3: try { try decoder.decodeRepeatedUInt64Field(value: &self.first) }()
+      case 4: try { try decoder.decodeRepeatedUInt64Field(value: &self.count) }()
+      case 5: try { try decoder.decodeRepeatedUInt64Field(value: &self.call) }()
+      case 6: try { try decoder.decodeRepeatedUInt32Field(value: &self.number) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.study != 0 {
+      try visitor.visitSingularFixed64Field(value: self.study, fieldNumber: 1)
+    }
+    if self.batch != 0 {
+      try visitor.visitSingularUInt32Field(value: self.batch, fieldNumber: 2)
+    }
+    if !self.first.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.first, fieldNumber: 3)
+    }
+    if !self.count.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.count, fieldNumber: 4)
+    }
+    if !self.call.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.call, fieldNumber: 5)
+    }
+    if !self.number.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.number, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: PBAttempts, rhs: PBAttempts) -> Bool {
+    if lhs.study != rhs.study {return false}
+    if lhs.batch != rhs.batch {return false}
+    if lhs.first != rhs.first {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.call != rhs.call {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0\u{1}testimonies\0")
@@ -659,11 +743,11 @@ nonisolated extension PBHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Assignment"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}attempt\0\u{1}work\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}work\0\u{1}attempts\0\u{c}\u{1}\u{1}")
 
   fileprivate class _StorageClass {
-    var _attempt: PBAttempt? = nil
     var _work: PBWork? = nil
+    var _attempts: PBAttempts? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -674,8 +758,8 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
     private init() {}
 
     init(copying source: _StorageClass) {
-      _attempt = source._attempt
       _work = source._work
+      _attempts = source._attempts
     }
   }
 
@@ -694,8 +778,8 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
         // allocates stack space for every case branch when no optimizations are
         // enabled. https://github.com/apple/swift-protobuf/issues/1034
         switch fieldNumber {
-        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._attempt) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._work) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._attempts) }()
         default: break
         }
       }
@@ -708,11 +792,11 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
       // allocates stack space for every if/case branch local when no optimizations
       // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
       // https://github.com/apple/swift-protobuf/issues/1182
-      try { if let v = _storage._attempt {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-      } }()
       try { if let v = _storage._work {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._attempts {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
       } }()
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -723,8 +807,8 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
       let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
         let _storage = _args.0
         let rhs_storage = _args.1
-        if _storage._attempt != rhs_storage._attempt {return false}
         if _storage._work != rhs_storage._work {return false}
+        if _storage._attempts != rhs_storage._attempts {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -771,7 +855,7 @@ nonisolated extension PBFailure: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Finished"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}attempt\0\u{3}compute_nanoseconds\0\u{1}result\0\u{1}failure\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{2}\u{3}result\0\u{1}failure\0\u{1}attempts\0\u{3}compute_nanoseconds\0\u{c}\u{2}\u{1}\u{c}\u{3}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -780,8 +864,6 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.incarnation) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._attempt) }()
-      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.computeNanoseconds) }()
       case 4: try {
         var v: PBWorkResult?
         var hadOneofValue = false
@@ -808,6 +890,8 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.outcome = .failure(v)
         }
       }()
+      case 6: try { try decoder.decodeSingularMessageField(value: &self._attempts) }()
+      case 7: try { try decoder.decodeRepeatedUInt64Field(value: &self.computeNanoseconds) }()
       default: break
       }
     }
@@ -821,12 +905,6 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if self.incarnation != 0 {
       try visitor.visitSingularFixed64Field(value: self.incarnation, fieldNumber: 1)
     }
-    try { if let v = self._attempt {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if self.computeNanoseconds != 0 {
-      try visitor.visitSingularUInt64Field(value: self.computeNanoseconds, fieldNumber: 3)
-    }
     switch self.outcome {
     case .result?: try {
       guard case .result(let v)? = self.outcome else { preconditionFailure() }
@@ -838,14 +916,20 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     }()
     case nil: break
     }
+    try { if let v = self._attempts {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    } }()
+    if !self.computeNanoseconds.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.computeNanoseconds, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBFinished, rhs: PBFinished) -> Bool {
     if lhs.incarnation != rhs.incarnation {return false}
-    if lhs._attempt != rhs._attempt {return false}
-    if lhs.computeNanoseconds != rhs.computeNanoseconds {return false}
     if lhs.outcome != rhs.outcome {return false}
+    if lhs._attempts != rhs._attempts {return false}
+    if lhs.computeNanoseconds != rhs.computeNanoseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
