@@ -8,8 +8,9 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 
 python3 -m venv env
-# A copy: a build leaves its folders in the sources.
+# A copy, without what an earlier build may have left among the sources: setuptools would take it for up to date.
 cp -r "$package" sources
+rm -rf sources/build sources/src/*.egg-info
 env/bin/pip wheel --quiet --no-deps --wheel-dir . ./sources
 wheel=$(echo cairn_oracle-*.whl)
 files=$(env/bin/python -m zipfile --list "$wheel")
@@ -31,5 +32,6 @@ def price(x: float, gradient: bool) -> Valuation:
 asked: Oracle = price
 reveal_type(price.answer(b""))
 PYTHON
-env/bin/mypy --strict typed.py | grep -Eq 'Revealed type is "(builtins\.)?bytes"'
+types=$(env/bin/mypy --strict typed.py)
+grep -Eq 'Revealed type is "(builtins\.)?bytes"' <<<"$types"
 env/bin/python -m pytest --quiet -p no:cacheprovider "$package/tests"
