@@ -75,7 +75,7 @@ import Testing
             let plugIn = try PlugIn(PlugInSettings(name: "mine", kind: .library(path: path))) { _ in }
             let given = plugIn.evaluate([0.05, 2, 0.01, 2, 0.02, 2], gradient: false)
             #expect(given.statuses == [.ok, .nonFinite, .failed])
-            #expect(given.failure?.contains("a status that there is not") == true)
+            #expect(given.failure?.contains("rate 0.02, maturityYears 2.0: answered with status 77") == true)
             let failed = plugIn.evaluate([0.05, 2, 0.03, 2], gradient: false)
             #expect(failed.statuses == [.failed, .failed] && failed.failure?.contains("no curve") == true)
         }
