@@ -289,8 +289,15 @@ package struct OracleCheck {
         guard oracle.descriptor.isStochastic else { return (.skipped, "it is deterministic") }
         guard let plugIn = oracle as? PlugIn else { return (.skipped, "its random stream is fixed") }
         // Prices of one point under many seeds scatter as far as they say: their variance over the mean of the squared
-        // standard errors is 1, within 4 of its own deviations, sqrt(2 / (n - 1)).
+        // standard errors is 1, within what chance explains. Its cube root is nearly normal (Wilson and Hilferty,
+        // Proc. Natl. Acad. Sci. 17 (1931)); four of its deviations are allowed.
         let seeds = 64
+        let ninth = 2 / (9 * Double(seeds - 1))
+        func bound(_ deviations: Double) -> Double {
+            let root = 1 - ninth + deviations * ninth.squareRoot()
+            return root * root * root
+        }
+        let usual = bound(-4)...bound(4)
         // Seeds at random: multiples of a constant could be places of one and the same stream.
         var stream = RandomStream(seed: 1, purpose: .other)
         let numbers = (0..<seeds).map { _ in stream.next() }
@@ -306,7 +313,7 @@ package struct OracleCheck {
             let said = given.reduce(0) { $0 + $1.standardErrors[0] * $1.standardErrors[0] } / Double(seeds)
             let ratio = variance / max(said, .leastNonzeroMagnitude)
             if abs(ratio - 1) > abs(worst - 1) { worst = ratio }
-            if abs(ratio - 1) > 4 * (2 / Double(seeds - 1)).squareRoot() {
+            if !usual.contains(ratio) {
                 return (
                     .failed,
                     "prices scatter by \(short(variance.squareRoot())) over \(seeds) seeds, the standard error says "

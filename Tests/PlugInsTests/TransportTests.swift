@@ -158,7 +158,10 @@ import Testing
             // One of the two goes: the other does it all.
             kill(first.processIdentifier, SIGKILL)
             first.waitUntilExit()
-            #expect(plugIn.evaluate(points, gradient: false).prices == expected)
+            for _ in 0..<200 where plugIn.incidents == nil {
+                // The other may have done all of it before the dead one was asked.
+                #expect(plugIn.evaluate(points, gradient: false).prices == expected)
+            }
             #expect(plugIn.incidents?.contains("late") == true, "\(plugIn.incidents ?? "")")
             // It comes back at its address, and then it is the only one.
             first = try start(program, addresses[0])
