@@ -2,7 +2,17 @@
 
 #include <cairn_oracle.h>
 
-#include <ql/quantlib.hpp>
+// Not ql/quantlib.hpp, which is all of it and takes a compiler a minute.
+#include <ql/exercise.hpp>
+#include <ql/instruments/barrieroption.hpp>
+#include <ql/models/equity/hestonmodel.hpp>
+#include <ql/pricingengines/barrier/fdhestonbarrierengine.hpp>
+#include <ql/processes/hestonprocess.hpp>
+#include <ql/quotes/simplequote.hpp>
+#include <ql/settings.hpp>
+#include <ql/termstructures/yield/flatforward.hpp>
+#include <ql/time/daycounters/actual365fixed.hpp>
+#include <ql/version.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -22,9 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int limit(int resource, int64_t value) {
+// Whoever ignores the limit's signal meets a hard limit `grace` later.
+static int limit(int resource, int64_t value, int64_t grace) {
     if (value < 0) return 0;
-    struct rlimit limit = {(rlim_t)value, (rlim_t)value}, now;
+    struct rlimit limit = {(rlim_t)value, (rlim_t)(value + grace)}, now;
     if (getrlimit(resource, &now) != 0) return -1;
     // What is limited more already stays so.
     if (now.rlim_max < limit.rlim_max) limit.rlim_max = now.rlim_max;
@@ -44,8 +45,8 @@ static int become(const plugin_command *command, const int ends[3], pid_t parent
         if (dup2(ends[k], k) < 0) return errno;
     }
     if (chdir(command->folder) != 0) return errno;
-    if (limit(RLIMIT_AS, command->memory) != 0 || limit(RLIMIT_CPU, command->cpu_seconds) != 0
-        || limit(RLIMIT_NOFILE, command->open_files) != 0 || limit(RLIMIT_CORE, 0) != 0) {
+    if (limit(RLIMIT_AS, command->memory, 0) != 0 || limit(RLIMIT_CPU, command->cpu_seconds, 1) != 0
+        || limit(RLIMIT_NOFILE, command->open_files, 0) != 0 || limit(RLIMIT_CORE, 0, 0) != 0) {
         return errno;
     }
     sigset_t none;

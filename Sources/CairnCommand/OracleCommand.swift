@@ -24,18 +24,25 @@ struct OracleCommand: ParsableCommand {
             return isHere ? try clusterFile("cluster.yaml") : ClusterFile()
         }
 
-        /// - Parameter name: of the only one that is started if it is a plug-in; nil for all.
+        /// - Parameters:
+        ///   - name: of the only one that is started if it is a plug-in; nil for all.
+        ///   - instances: of a plug-in of kind process; nil: as many as the file says.
         func oracles(
-            _ common: CommonOptions, name: String? = nil, areTested: Bool = true
+            _ common: CommonOptions, name: String? = nil, areTested: Bool = true, instances: Int? = nil
         ) throws(Ending) -> KnownOracles {
             var file = try file()
             if let name { file.oracles.removeAll { $0.name != name } }
+            if let instances {
+                for k in file.oracles.indices { file.oracles[k].instances = instances }
+            }
             return KnownOracles(of: file, areTested: areTested, logger: common.logger("cairn"))
         }
 
         /// - Parameter areTested: whether a plug-in prices its test vectors before it is used.
-        func named(_ name: String, _ common: CommonOptions, areTested: Bool = true) throws(Ending) -> any Oracle {
-            let known = try oracles(common, name: name, areTested: areTested)
+        func named(
+            _ name: String, _ common: CommonOptions, areTested: Bool = true, instances: Int? = nil
+        ) throws(Ending) -> any Oracle {
+            let known = try oracles(common, name: name, areTested: areTested, instances: instances)
             if let oracle = known.all.first(where: { $0.descriptor.name == name }) { return oracle }
             if !known.problems.isEmpty { throw .badInput(known.problems.joined(separator: "\n")) }
             let names = known.all.map(\.descriptor.name) + (try file().oracles.map(\.name))
@@ -181,7 +188,8 @@ struct OracleCommand: ParsableCommand {
 
         func run() throws {
             let oracle = try plugIns.named(name, common, areTested: false)
-            let verdicts = OracleCheck(oracle).run { verdict in
+            var check = OracleCheck(oracle)
+            let verdicts = check.run { verdict in
                 guard !common.json else { return }
                 print("\(padded(verdict.outcome.rawValue, 8)) \(padded(verdict.name, 17)) \(verdict.words)")
                 fflush(nil)
@@ -265,7 +273,8 @@ struct OracleCommand: ParsableCommand {
             abstract: "Measure how many prices an oracle makes in a second.",
             discussion: """
                 Inputs are drawn from the intervals that `describe` tells; choices and whole numbers take their usual \
-                value. One thread, wall time, the best of three runs: on a machine that does nothing else.
+                value. One caller, wall time, the best of three runs: on a machine that does nothing else. The last line \
+                is the size of the jobs that follows: the coordinator cuts them to last about a second.
                 """)
 
         @Argument(help: "The oracle's name.")
@@ -275,6 +284,14 @@ struct OracleCommand: ParsableCommand {
             name: .customLong("batch"), help: "Rows per batch; may be given more than once. Default: 1, 16 and 256.")
         var batches: [Int] = []
 
+        @Option(
+            name: .customLong("instances"),
+            help: """
+                Processes that share a batch, for a plug-in of kind process; may be given more than once. Default: as the \
+                cluster file says.
+                """)
+        var instances: [Int] = []
+
         @Option(help: "The number of shares, for an oracle on several.")
         var assets: Int?
 
@@ -282,6 +299,8 @@ struct OracleCommand: ParsableCommand {
         @OptionGroup var common: CommonOptions
 
         private struct Measurement {
+            /// Nil: as many as there are.
+            var instances: Int?
             var batch: Int
             var gradient: Bool
             var pricesPerSecond: Double
@@ -292,20 +311,34 @@ struct OracleCommand: ParsableCommand {
             guard batches.allSatisfy({ (1...1_000_000).contains($0) }) else {
                 throw ValidationError("--batch takes 1 to 1000000 rows")
             }
+            guard instances.allSatisfy({ (1...1024).contains($0) }) else {
+                throw ValidationError("--instances takes 1 to 1024 processes")
+            }
         }
 
         func run() throws {
-            var oracle = try plugIns.named(name, common)
-            if let assets {
-                guard let resized = oracle.resized(assets: assets) else {
-                    throw Ending.badInput("oracle \(name) cannot have \(assets) shares")
+            if !instances.isEmpty {
+                let entry = try plugIns.file().oracles.first { $0.name == name }
+                guard case .process? = entry?.kind else {
+                    throw Ending.badInput("--instances is for a plug-in of kind process; \(name) is none")
                 }
-                oracle = resized
             }
             var found: [Measurement] = []
-            for batch in batches.isEmpty ? [1, 16, 256] : batches {
-                for gradient in oracle.descriptor.providesGradient ? [false, true] : [false] {
-                    found.append(measure(oracle, batch, gradient))
+            for instances in instances.isEmpty ? [nil] : instances.map(Optional.some) {
+                var oracle = try plugIns.named(name, common, instances: instances)
+                defer { (oracle as? PlugIn)?.close() }
+                if let assets {
+                    guard let resized = oracle.resized(assets: assets) else {
+                        throw Ending.badInput("oracle \(name) cannot have \(assets) shares")
+                    }
+                    oracle = resized
+                }
+                for batch in batches.isEmpty ? [1, 16, 256] : batches {
+                    for gradient in oracle.descriptor.providesGradient ? [false, true] : [false] {
+                        var line = measure(oracle, batch, gradient)
+                        line.instances = instances
+                        found.append(line)
+                    }
                 }
             }
             if common.json {
@@ -313,6 +346,7 @@ struct OracleCommand: ParsableCommand {
                     JSON.array(
                         found.map {
                             .object([
+                                ("instances", $0.instances.map(JSON.integer) ?? .null),
                                 ("batch", .integer($0.batch)), ("gradient", .bool($0.gradient)),
                                 ("pricesPerSecond", .number($0.pricesPerSecond)),
                                 ("withoutPrice", .integer($0.withoutPrice)),
@@ -321,13 +355,16 @@ struct OracleCommand: ParsableCommand {
                     ).text())
                 return
             }
-            print("batch  derivatives  prices/s  µs/price  without a price")
+            print((instances.isEmpty ? "" : "instances  ") + "batch  derivatives  prices/s  µs/price  without a price")
             for line in found {
                 let (rate, micros) = (Double(Int(line.pricesPerSecond * 10)) / 10, 1e6 / line.pricesPerSecond)
+                let instances = line.instances.map { "\($0)  " } ?? ""
                 print(
-                    "\(line.batch)  \(line.gradient ? "yes" : "no")  \(rate)  \(Double(Int(micros * 1000)) / 1000)  "
+                    "\(instances)\(line.batch)  \(line.gradient ? "yes" : "no")  \(rate)  \(Double(Int(micros * 1000)) / 1000)  "
                         + "\(line.withoutPrice)")
             }
+            let best = found.filter { !$0.gradient }.map(\.pricesPerSecond).max() ?? 0
+            print("a job of one second: \(max(1, Int(min(best, 1e9)))) prices")
         }
 
         private func measure(_ oracle: any Oracle, _ batch: Int, _ gradient: Bool) -> Measurement {

@@ -2,7 +2,6 @@
 
 internal import CPlugIn
 internal import Glibc
-internal import Synchronization
 
 /// One instance of a plug-in that is asked with bytes and answers with bytes. One thread at a time.
 protocol Transport: AnyObject {
@@ -48,6 +47,10 @@ final class ChildProcess: Transport {
     /// The end of what it wrote to standard error.
     private var tail: [UInt8] = []
     private var line: [UInt8] = []
+    /// Whether it has closed its standard error.
+    private var isSilent = false
+    /// A request on its way, after its length.
+    private var outgoing: [UInt8] = []
     private var buffer = [UInt8](repeating: 0, count: 1 << 16)
 
     private static let longestTail = 600
@@ -101,21 +104,25 @@ final class ChildProcess: Transport {
         received = []
         tail = []
         line = []
+        isSilent = false
     }
 
     func exchange(
         _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
     ) throws(Incident) -> [UInt8] {
         guard let process else { throw Incident(kind: .died, words: "is not there") }
-        let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
-        let frame = withUnsafeBytes(of: UInt32(request.count).littleEndian) { Array($0) } + request
-        var sent = 0
         guard received.isEmpty else {
             throw Incident(kind: .nonsense, words: "answered before it was asked")
         }
+        let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
+        // Length and request in one piece: one wake-up for whoever waits.
+        outgoing.removeAll(keepingCapacity: true)
+        withUnsafeBytes(of: UInt32(request.count).littleEndian) { outgoing.append(contentsOf: $0) }
+        outgoing += request
+        var sent = 0
         while true {
-            if sent < frame.count {
-                let count = frame.withUnsafeBytes { write(process.input, $0.baseAddress! + sent, $0.count - sent) }
+            if sent < outgoing.count {
+                let count = outgoing.withUnsafeBytes { write(process.input, $0.baseAddress! + sent, $0.count - sent) }
                 if count > 0 {
                     sent += count
                 } else if count < 0, errno != EAGAIN, errno != EINTR {
@@ -123,20 +130,14 @@ final class ChildProcess: Transport {
                     throw Incident(kind: .died, words: ended(waiting: 100) ?? "closed its standard input")
                 }
             }
-            var items = [
-                pollfd(fd: process.output, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: process.error, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: process.handle, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: sent < frame.count ? process.input : -1, events: Int16(POLLOUT), revents: 0),
-            ]
             let left = deadline - milliseconds()
             guard left > 0 else {
                 throw Incident(kind: .late, words: "gave no answer within \(limit)")
             }
             guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
-            guard poll(&items, nfds_t(items.count), Int32(min(left, attention))) > 0 else { continue }
-            if items[1].revents != 0 { readStandardError() }
-            if items[0].revents != 0 {
+            let news = self.news(of: process, isSending: sent < outgoing.count, atMost: min(left, attention))
+            if news.error { readStandardError() }
+            if news.output {
                 let isOver = readOutput()
                 if let answer = try frameReceived(longest: longest) { return answer }
                 if isOver {
@@ -144,11 +145,29 @@ final class ChildProcess: Transport {
                     throw Incident(
                         kind: .died, words: what + (received.isEmpty ? "" : ", in the middle of an answer"))
                 }
-            } else if items[2].revents != 0, let what = ended(waiting: 100) {
+            } else if news.end, let what = ended(waiting: 100) {
                 // Whoever inherited its output may keep that open.
                 throw Incident(kind: .died, words: what)
             }
         }
+    }
+
+    /// Waits until there is something to read, to write, or to bury.
+    private func news(
+        of process: plugin_process, isSending: Bool, atMost milliseconds: Int
+    ) -> (output: Bool, error: Bool, end: Bool) {
+        func item(_ descriptor: Int32, _ events: Int32) -> pollfd {
+            pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        }
+        var items = (
+            item(process.output, POLLIN), item(isSilent ? -1 : process.error, POLLIN), item(process.handle, POLLIN),
+            item(isSending ? process.input : -1, POLLOUT)
+        )
+        let found = withUnsafeMutableBytes(of: &items) {
+            poll($0.assumingMemoryBound(to: pollfd.self).baseAddress!, 4, Int32(milliseconds))
+        }
+        guard found > 0 else { return (false, false, false) }
+        return (items.0.revents != 0, items.1.revents != 0, items.2.revents != 0)
     }
 
     /// Takes what has come on standard output.
@@ -180,7 +199,10 @@ final class ChildProcess: Transport {
 
     private func readStandardError() {
         let count = read(process!.error, &buffer, buffer.count)
-        guard count > 0 else { return }
+        guard count > 0 else {
+            isSilent = count == 0
+            return
+        }
         tail += buffer[..<count]
         if tail.count > Self.longestTail { tail.removeFirst(tail.count - Self.longestTail) }
         guard command.reportsStandardError else { return }

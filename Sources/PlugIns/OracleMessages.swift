@@ -30,14 +30,10 @@ package struct PlugInDescriptor: Sendable, Hashable {
     package let oracle: OracleDescriptor
 }
 
-/// Valuations of some rows and what the plug-in said of them.
+/// Valuations of some rows.
 package struct Answer: Sendable {
-    package var prices: [Double]
-    package var standardErrors: [Double]
-    /// Rows.
-    package var gradients: [Double]
-    package var statuses: [ValuationStatus]
-    package var message: String
+    /// `failure` is what the plug-in says of those that failed.
+    package var valuations: Valuations
     /// Prices that were no numbers, though their status was good.
     package var nonFinite: Int
 }
@@ -134,36 +130,24 @@ package enum OracleMessages {
                     + "\(given.statuses.count) statuses and \(given.gradients.count) derivatives for \(count) points"
                     + (gradient ? " with derivatives" : ""))
         }
-        var answer = Answer(
-            prices: given.prices, standardErrors: given.standardErrors, gradients: [],
-            statuses: [ValuationStatus](repeating: .ok, count: count), message: shown(given.message), nonFinite: 0)
+        var valuations = Valuations(
+            prices: given.prices, standardErrors: given.standardErrors,
+            statuses: [ValuationStatus](repeating: .ok, count: count))
         for (k, status) in given.statuses.enumerated() {
             guard let known = ValuationStatus(rawValue: UInt8(clamping: status.rawValue)) else {
                 throw Incident(kind: .nonsense, words: "answered with status \(status.rawValue)")
             }
-            answer.statuses[k] = known
+            valuations.statuses[k] = known
         }
         if gradient {
-            answer.gradients = [Double](unsafeUninitializedCapacity: count * width) { buffer, used in
+            valuations.gradients = [Double](unsafeUninitializedCapacity: count * width) { buffer, used in
                 for k in 0..<count { for i in 0..<width { buffer[k * width + i] = given.gradients[i * count + k] } }
                 used = count * width
             }
         }
-        for k in 0..<count {
-            if answer.statuses[k].hasPrice {
-                let slopes = answer.gradients[gradient ? k * width..<(k + 1) * width : 0..<0]
-                let isNumber =
-                    answer.prices[k].isFinite && slopes.allSatisfy(\.isFinite)
-                    && (errors == 0 || answer.standardErrors[k].isFinite && answer.standardErrors[k] >= 0)
-                if isNumber { continue }
-                answer.statuses[k] = .nonFinite
-                answer.nonFinite += 1
-            }
-            answer.prices[k] = .nan
-            if errors > 0 { answer.standardErrors[k] = .nan }
-            if gradient { for i in 0..<width { answer.gradients[k * width + i] = .nan } }
-        }
-        return answer
+        valuations.failure = shown(given.message)
+        let nonFinite = valuations.settle(width: width)
+        return Answer(valuations: valuations, nonFinite: nonFinite)
     }
 
     // MARK: Descriptor
@@ -300,7 +284,13 @@ package enum OracleMessages {
 
 /// A text of a plug-in, fit for a log: one line of bounded length, without control characters.
 func shown(_ text: String, _ limit: Int = 400) -> String {
-    let line = String(text.unicodeScalars.prefix(limit).map { $0.value < 32 || $0.value == 127 ? " " : Character($0) })
+    if text.isEmpty { return text }
+    let line = String(
+        text.unicodeScalars.prefix(limit).map { scalar in
+            let isPrinted = ![.control, .format, .lineSeparator, .paragraphSeparator].contains(
+                scalar.properties.generalCategory)
+            return isPrinted ? Character(scalar) : " "
+        })
     return line == text ? text : line.trimmingSuffix { $0 == " " } + (text.unicodeScalars.count > limit ? "…" : "")
 }
 

@@ -43,10 +43,9 @@ public struct PlugIn: Oracle {
         for (k, vector) in vectors.enumerated() {
             let error = answers.standardErrors.isEmpty ? 0 : 4 * answers.standardErrors[k]
             guard answers.statuses[k].hasPrice, abs(answers.prices[k] - vector.price) <= vector.tolerance + error else {
-                let place = zip(descriptor.inputs, vector.inputs).map { "\($0.name) \($0.text(of: $1))" }
                 oracle.close()
                 throw PlugInError(
-                    description: "does not pass its own test at \(place.joined(separator: ", ")): it gives "
+                    description: "does not pass its own test at \(descriptor.place(of: vector.inputs)): it gives "
                         + "\(answers.prices[k]) (\(answers.statuses[k].name)), not \(vector.price) ± \(vector.tolerance)"
                         + (answers.failure.map { "; \($0)" } ?? ""))
             }
@@ -60,11 +59,11 @@ public struct PlugIn: Oracle {
 
     /// The same with another random stream, for an oracle that has one.
     public func evaluate(_ points: [Double], gradient: Bool, seed: UInt64) -> Valuations {
-        if points.allSatisfy(\.isFinite) { return oracle.evaluate(points, gradient: gradient, seed: seed) }
+        if points.allSatisfy({ $0.isFinite }) { return oracle.evaluate(points, gradient: gradient, seed: seed) }
         // What a pricer makes of an input that is not a number is nobody's wish: it is not asked.
         let width = descriptor.inputs.count
         let count = points.count / width
-        let sound = (0..<count).filter { points[$0 * width..<($0 + 1) * width].allSatisfy(\.isFinite) }
+        let sound = (0..<count).filter { points[$0 * width..<($0 + 1) * width].allSatisfy { $0.isFinite } }
         let given = oracle.evaluate(
             sound.flatMap { points[$0 * width..<($0 + 1) * width] }, gradient: gradient, seed: seed)
         let nothing = [Double](repeating: .nan, count: count)
@@ -93,6 +92,13 @@ public struct PlugIn: Oracle {
 
     /// Whether it runs elsewhere, and so can be started again.
     package var canRestart: Bool { oracle is RemoteOracle }
+}
+
+extension OracleDescriptor {
+    /// A row of inputs, for people.
+    func place(of row: some Sequence<Double>) -> String {
+        zip(inputs, row).map { "\($0.name) \($0.text(of: $1))" }.joined(separator: ", ")
+    }
 }
 
 /// What transports have in common.

@@ -50,7 +50,15 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         var quarantine: String?
         /// Seconds per input in the batches so far, slow ones counted more; nil before the first.
         var pace: Double?
-        var witness: (row: [Double], price: UInt64)?
+        var witness: Witness?
+    }
+
+    /// The first price that there was, and how it was asked for.
+    private struct Witness {
+        let row: [Double]
+        let gradient: Bool
+        let seed: UInt64
+        let price: UInt64
     }
 
     private struct Task {
@@ -164,14 +172,16 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 return
             }
             if tasks.count > 1 && instances.count > 1 {
+                // Until there is a witness, whoever else might give other prices would not be found out.
+                work(board, points, gradient, seed, instances, isEnough: { self.state.withLock { $0.witness != nil } })
                 team.run { thread in
                     for k in stride(from: thread, to: self.instances.count, by: self.team.size) {
-                        self.work(board, points, gradient, seed) { $0 == k }
+                        self.work(board, points, gradient, seed, [self.instances[k]])
                     }
                 }
             }
             // All of it, or what those who went away have left.
-            work(board, points, gradient, seed) { _ in true }
+            work(board, points, gradient, seed, instances)
         }
         return board.withLock { board in
             if let first = board.failures.keys.min() {
@@ -181,19 +191,18 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         }
     }
 
-    /// Does tasks until there are none, or none of the instances that may be used is there.
+    /// Does tasks until there are none, or it is enough, or none of the instances that may be used is there.
     private func work(
-        _ board: borrowing Mutex<Board>, _ points: [Double], _ gradient: Bool, _ seed: UInt64,
-        with mayUse: (Int) -> Bool
+        _ board: borrowing Mutex<Board>, _ points: [Double], _ gradient: Bool, _ seed: UInt64, _ mine: [Instance],
+        isEnough: () -> Bool = { false }
     ) {
         let width = descriptor.inputs.count
-        let mine = instances.indices.filter(mayUse).map { instances[$0] }
-        while let task = board.withLock({ $0.tasks.popLast() }) {
+        while !isEnough(), let task = board.withLock({ $0.tasks.popLast() }) {
             let instance = mine.first { $0.due <= milliseconds() } ?? mine[0]
             let rows = points[task.rows.lowerBound * width..<task.rows.upperBound * width]
             do throws(Incident) {
                 let answer = try price(rows, gradient, seed, instance)
-                board.withLock { store(answer, task.rows, &$0) }
+                board.withLock { store(answer.valuations, task.rows, of: points, &$0) }
                 continue
             } catch {
                 guard isWanted else {
@@ -210,7 +219,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                     if mine.count < instances.count { return }
                     continue
                 }
-                let place = describe(rows.prefix(width))
+                let place = descriptor.place(of: rows.prefix(width))
                 let what = task.rows.count == 1 ? "at \(place)" : "pricing \(task.rows.count) points from \(place) on"
                 if isAway || error.kind == .changed {
                     // So it would be for all that is left.
@@ -238,25 +247,20 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         }
     }
 
-    private func describe(_ row: some Sequence<Double>) -> String {
-        zip(descriptor.inputs, row).map { "\($0.name) \($0.text(of: $1))" }.joined(separator: ", ")
-    }
-
-    private func store(_ answer: Answer, _ rows: Range<Int>, _ board: inout Board) {
+    private func store(_ given: Valuations, _ rows: Range<Int>, of points: [Double], _ board: inout Board) {
         let width = descriptor.inputs.count
-        board.valuations.prices.replaceSubrange(rows, with: answer.prices)
-        board.valuations.statuses.replaceSubrange(rows, with: answer.statuses)
-        if !answer.standardErrors.isEmpty {
-            board.valuations.standardErrors.replaceSubrange(rows, with: answer.standardErrors)
+        board.valuations.prices.replaceSubrange(rows, with: given.prices)
+        board.valuations.statuses.replaceSubrange(rows, with: given.statuses)
+        if !given.standardErrors.isEmpty {
+            board.valuations.standardErrors.replaceSubrange(rows, with: given.standardErrors)
         }
-        if !answer.gradients.isEmpty {
+        if !given.gradients.isEmpty {
             board.valuations.gradients.replaceSubrange(
-                rows.lowerBound * width..<rows.upperBound * width, with: answer.gradients)
+                rows.lowerBound * width..<rows.upperBound * width, with: given.gradients)
         }
-        if let k = answer.statuses.firstIndex(of: .failed) {
-            let words = answer.message.isEmpty ? "it says that it failed" : answer.message
-            board.failures[rows.lowerBound + k] = words
-        }
+        guard let words = given.failure, let k = given.statuses.firstIndex(of: .failed) else { return }
+        let first = rows.lowerBound + k
+        board.failures[first] = "at \(descriptor.place(of: points[first * width..<(first + 1) * width])): \(words)"
     }
 
     // MARK: Instances
@@ -283,11 +287,13 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                     "oracle \(descriptor.name): \(answer.nonFinite) prices that are no finite numbers, with a good status"
                 )
             }
-            if !gradient, seed == usualSeed, answer.statuses[0] == .ok {
-                let row = Array(rows.prefix(descriptor.inputs.count))
-                state.withLock { state in
-                    if state.witness == nil { state.witness = (row, answer.prices[0].bitPattern) }
-                }
+            let given = answer.valuations
+            state.withLock { state in
+                guard state.witness == nil, let k = given.statuses.firstIndex(of: .ok) else { return }
+                let width = descriptor.inputs.count
+                let row = rows.dropFirst(k * width).prefix(width)
+                state.witness = Witness(
+                    row: Array(row), gradient: gradient, seed: seed, price: given.prices[k].bitPattern)
             }
             return answer
         } catch {
@@ -358,12 +364,12 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private func hearWitness(_ instance: Instance) throws(Incident) {
         instance.answers = 0
         guard let witness = state.withLock({ $0.witness }) else { return }
-        let answer = try ask(witness.row[...], false, usualSeed, instance)
-        guard answer.statuses[0] == .ok, answer.prices[0].bitPattern == witness.price else {
+        let given = try ask(witness.row[...], witness.gradient, witness.seed, instance).valuations
+        guard given.statuses[0] == .ok, given.prices[0].bitPattern == witness.price else {
             throw Incident(
                 kind: .changed,
-                words: "changed its answer at \(describe(witness.row)): "
-                    + "\(Double(bitPattern: witness.price)) before, \(answer.prices[0]) (\(answer.statuses[0].name)) now; "
+                words: "changed its answer at \(descriptor.place(of: witness.row)): "
+                    + "\(Double(bitPattern: witness.price)) before, \(given.prices[0]) (\(given.statuses[0].name)) now; "
                     + "an oracle gives the same bits for the same input, or another fingerprint")
         }
     }

@@ -7,7 +7,6 @@ final class Service: Transport {
     private let address: String
     private var socket: Socket?
     private let context: Context
-    private let wakeup = Wakeup()
 
     private static let longestFrame = 64 << 20
 
@@ -43,8 +42,7 @@ final class Service: Transport {
                 let left = deadline - milliseconds()
                 guard left > 0 else { throw Incident(kind: .late, words: "gave no answer within \(limit)") }
                 guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
-                guard wait(for: [socket], wakeup: wakeup, atMost: min(left, attention)).sockets[0] else { continue }
-                guard let frames = try socket.receive() else { continue }
+                guard let frames = try socket.receive(waiting: min(left, attention)) else { continue }
                 guard frames.count == 2, frames[0].isEmpty else {
                     throw Incident(
                         kind: .nonsense, words: "answered \(frames.count) frames, not an empty one and a reply")

@@ -13,6 +13,8 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
             UnsafeMutableRawPointer?, UnsafePointer<cairn_batch>?, UnsafeMutablePointer<cairn_result>?
         ) -> Int32
     private let width: Int
+    /// The usual statuses of one point: an array that is there costs nothing.
+    private let fine: [ValuationStatus] = [.ok]
 
     private static let longestMessage = 1024
 
@@ -45,97 +47,92 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
     }
 
     func evaluate(_ points: [Double], gradient: Bool, seed: UInt64) -> Valuations {
-        precondition(points.count.isMultiple(of: width), "\(points.count) numbers are no rows of \(width)")
-        let count = points.count / width
+        let (count, rest) = points.count.quotientAndRemainder(dividingBy: width)
+        precondition(rest == 0, "\(points.count) numbers are no rows of \(width)")
         guard count > 0 else { return Valuations(prices: []) }
-        var failure: String?
-        var failed = false
-        func call(
-            _ columns: UnsafePointer<Double>, _ prices: UnsafeMutablePointer<Double>,
-            _ statuses: UnsafeMutablePointer<UInt8>, _ errors: UnsafeMutablePointer<Double>?,
-            _ slopes: UnsafeMutablePointer<Double>?, _ seeds: UnsafePointer<UInt64>?
-        ) {
-            withUnsafeTemporaryAllocation(of: CChar.self, capacity: Self.longestMessage) { message in
-                message[0] = 0
-                var batch = cairn_batch(
-                    count: count, inputs: columns, seeds: seeds, wants_gradient: gradient ? 1 : 0)
-                var result = cairn_result(
-                    prices: prices, standard_errors: errors, gradients: slopes, statuses: statuses,
-                    message: message.baseAddress!, message_size: message.count)
-                let code = price(oracle.pointee.context, &batch, &result)
-                failed = code != 0
-                guard failed || message[0] != 0 else { return }
-                message[message.count - 1] = 0
-                let words = shown(String(cString: message.baseAddress!))
-                failure =
-                    "oracle \(descriptor.name): "
-                    + (words.isEmpty ? "its evaluate returned \(code)" : words)
+        let isStochastic = descriptor.isStochastic
+        var given = Valuations(
+            prices: Self.zeros(count), standardErrors: isStochastic ? Self.zeros(count) : [],
+            gradients: gradient ? Self.zeros(points.count) : [],
+            statuses: count == 1 ? fine : [ValuationStatus](repeating: .ok, count: count))
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { statuses in
+            statuses.initialize(repeating: 0)
+            given.failure = inColumns(points, count) { columns in
+                call(&given, statuses, columns, count, gradient, seed)
+            }
+            for k in 0..<count where statuses[k] != 0 {
+                let status = ValuationStatus(rawValue: statuses[k])
+                given.statuses[k] = status ?? .failed
+                if status == nil, given.failure == nil { given.failure = "answered with status \(statuses[k])" }
             }
         }
+        if gradient && count > 1 { given.gradients = inRows(given.gradients, count) }
+        given.settle(width: width)
+        given.place(of: descriptor, points)
+        return given
+    }
+
+    /// For one number, a literal: it spares the search for the type of the array's storage.
+    private static func zeros(_ count: Int) -> [Double] { count == 1 ? [0] : [Double](repeating: 0, count: count) }
+
+    /// Rows as the interface wants them: all values of the first input, then all of the second, ...; one row is that already.
+    private func inColumns<Result>(_ points: [Double], _ count: Int, _ body: (UnsafePointer<Double>) -> Result)
+        -> Result
+    {
+        points.withUnsafeBufferPointer { points in
+            if count == 1 { return body(points.baseAddress!) }
+            return withUnsafeTemporaryAllocation(of: Double.self, capacity: points.count) { columns in
+                for k in 0..<count { for i in 0..<width { columns[i * count + k] = points[k * width + i] } }
+                return body(columns.baseAddress!)
+            }
+        }
+    }
+
+    private func inRows(_ columns: [Double], _ count: Int) -> [Double] {
+        [Double](unsafeUninitializedCapacity: columns.count) { rows, used in
+            for k in 0..<count { for i in 0..<width { rows[k * width + i] = columns[i * count + k] } }
+            used = columns.count
+        }
+    }
+
+    /// Where an array is; nil for one of nothing.
+    private static func pointer<Result>(
+        _ array: inout [Double], _ body: (UnsafeMutablePointer<Double>?) -> Result
+    ) -> Result {
+        array.isEmpty ? body(nil) : array.withUnsafeMutableBufferPointer { body($0.baseAddress) }
+    }
+
+    /// - Returns: what the whole batch failed of, or what the library says of points that did; nil if it says nothing.
+    private func call(
+        _ given: inout Valuations, _ statuses: UnsafeMutableBufferPointer<UInt8>, _ columns: UnsafePointer<Double>,
+        _ count: Int, _ gradient: Bool, _ seed: UInt64
+    ) -> String? {
         let isStochastic = descriptor.isStochastic
         let seeds = isStochastic ? [UInt64](repeating: seed, count: count) : []
-        var prices = [Double](repeating: 0, count: count)
-        var errors = isStochastic ? [Double](repeating: 0, count: count) : []
-        var slopes = gradient ? [Double](repeating: 0, count: points.count) : []
-        var statuses = [ValuationStatus](repeating: .ok, count: count)
-        var isKnown = true
-        points.withUnsafeBufferPointer { points in
-            withUnsafeTemporaryAllocation(of: Double.self, capacity: points.count) { columns in
-                withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { codes in
-                    for k in 0..<count {
-                        codes[k] = 0
-                        for i in 0..<width { columns[i * count + k] = points[k * width + i] }
-                    }
-                    prices.withUnsafeMutableBufferPointer { prices in
-                        errors.withUnsafeMutableBufferPointer { errors in
-                            slopes.withUnsafeMutableBufferPointer { slopes in
-                                seeds.withUnsafeBufferPointer { seeds in
-                                    call(
-                                        columns.baseAddress!, prices.baseAddress!, codes.baseAddress!,
-                                        isStochastic ? errors.baseAddress : nil, gradient ? slopes.baseAddress : nil,
-                                        isStochastic ? seeds.baseAddress : nil)
-                                }
-                            }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Self.longestMessage) { message in
+            message[0] = 0
+            let code = seeds.withUnsafeBufferPointer { seeds in
+                Self.pointer(&given.prices) { prices in
+                    Self.pointer(&given.standardErrors) { errors in
+                        Self.pointer(&given.gradients) { slopes in
+                            var batch = cairn_batch(
+                                count: count, inputs: columns, seeds: isStochastic ? seeds.baseAddress : nil,
+                                wants_gradient: gradient ? 1 : 0)
+                            var result = cairn_result(
+                                prices: prices, standard_errors: errors, gradients: slopes,
+                                statuses: statuses.baseAddress, message: message.baseAddress,
+                                message_size: message.count)
+                            return price(oracle.pointee.context, &batch, &result)
                         }
-                    }
-                    for k in 0..<count where failed || codes[k] != 0 {
-                        let status = failed ? .failed : ValuationStatus(rawValue: codes[k])
-                        isKnown = isKnown && status != nil
-                        statuses[k] = status ?? .failed
                     }
                 }
             }
+            guard code != 0 || message[0] != 0 else { return nil }
+            if code != 0 { statuses.update(repeating: ValuationStatus.failed.rawValue) }
+            message[message.count - 1] = 0
+            let words = shown(String(cString: message.baseAddress!))
+            return words.isEmpty ? "its evaluate returned \(code)" : words
         }
-        var valuations = Valuations(prices: prices, standardErrors: errors, statuses: statuses)
-        valuations.failure = failure
-        if gradient {
-            valuations.gradients = [Double](unsafeUninitializedCapacity: points.count) { buffer, used in
-                for k in 0..<count { for i in 0..<width { buffer[k * width + i] = slopes[i * count + k] } }
-                used = points.count
-            }
-        }
-        for k in 0..<count { settle(&valuations, k, gradient) }
-        if !isKnown && valuations.failure == nil {
-            valuations.failure = "oracle \(descriptor.name): answered with a status that there is not"
-        }
-        if !valuations.statuses.contains(.failed) { valuations.failure = nil }
-        return valuations
-    }
-
-    /// A price is a number, and what is none has no price.
-    private func settle(_ valuations: inout Valuations, _ k: Int, _ gradient: Bool) {
-        let slopes = gradient ? k * width..<(k + 1) * width : 0..<0
-        if valuations.statuses[k].hasPrice {
-            guard
-                !valuations.prices[k].isFinite || !valuations.gradients[slopes].allSatisfy(\.isFinite)
-                    || !valuations.standardErrors.isEmpty
-                        && !(valuations.standardErrors[k].isFinite && valuations.standardErrors[k] >= 0)
-            else { return }
-            valuations.statuses[k] = .nonFinite
-        }
-        valuations.prices[k] = .nan
-        if !valuations.standardErrors.isEmpty { valuations.standardErrors[k] = .nan }
-        for j in slopes { valuations.gradients[j] = .nan }
     }
 }
 

@@ -23,7 +23,7 @@ package struct KnownOracles: Sendable {
     ///
     /// - Parameter areTested: whether plug-ins price their test vectors.
     package init(of cluster: ClusterFile, areTested: Bool = true, logger: Logger) {
-        let first = ownOracles.withLock { $0 } + builtInOracles
+        let first: [any Oracle] = ownOracles.withLock { $0.map(OwnOracle.init) } + builtInOracles
         var plugIns: [PlugIn] = []
         var problems: [String] = []
         for settings in cluster.oracles {

@@ -117,14 +117,18 @@ package final class Socket {
     }
 
     /// The frames of the next message, or nil if none has arrived.
-    package func receive() throws(ZeroMQError) -> [[UInt8]]? {
+    ///
+    /// - Parameter milliseconds: how long to wait for it. Whoever waits for one socket alone is faster so than by `wait`.
+    package func receive(waiting milliseconds: Int = 0) throws(ZeroMQError) -> [[UInt8]]? {
         var frames: [[UInt8]] = []
+        if milliseconds > 0 { try set(ZMQ_RCVTIMEO, Int32(clamping: milliseconds)) }
         while true {
             var message = zmq_msg_t()
             zmq_msg_init(&message)
             defer { zmq_msg_close(&message) }
             var result: Int32
-            repeat { result = zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) } while result < 0 && zmq_errno() == EINTR
+            let flags = milliseconds > 0 && frames.isEmpty ? 0 : ZMQ_DONTWAIT
+            repeat { result = zmq_msg_recv(&message, pointer, flags) } while result < 0 && zmq_errno() == EINTR
             if result < 0 {
                 if zmq_errno() == EAGAIN && frames.isEmpty { return nil }
                 throw ZeroMQError("receiving")

@@ -55,6 +55,15 @@ import Testing
             try Data("maturityYears,rate\n2,0.25\n1,0.5\n".utf8).write(to: folder.appending(path: "p.csv"))
             let priced = try Cairn.run(["oracle", "price", "mine", "--input", "p.csv"], in: folder)
             #expect(priced.out == "price,standardError,status\n1.5,0.0,ok\n1.5,0.0,ok\n", "\(priced.out) \(priced.err)")
+            let bench = try Cairn.run(
+                ["oracle", "bench", "mine", "--batch", "1", "--instances", "1", "--instances", "2"], in: folder)
+            let lines = bench.out.split(separator: "\n")
+            #expect(
+                lines.count == 4 && lines[0].hasPrefix("instances  batch  derivatives"), "\(bench.out) \(bench.err)")
+            #expect(lines[1].hasPrefix("1  1  no  ") && lines[2].hasPrefix("2  1  no  "), "\(bench.out)")
+            #expect(lines[3].hasPrefix("a job of one second: "), "\(bench.out)")
+            let builtIn = try Cairn.run(["oracle", "bench", "barrier", "--instances", "2"], in: folder)
+            #expect(builtIn.code == 2 && builtIn.err.contains("kind process"), "\(builtIn.err)")
             let unknown = try Cairn.run(["oracle", "describe", "yours"], in: folder)
             #expect(unknown.code == 2 && unknown.err.contains("mine"))
             let checked = try Cairn.run(["check", "cluster.yaml", "study.yaml"], in: folder)
@@ -90,6 +99,12 @@ import Testing
               lib: {kind: library, batch: 3, command: [x]}
               far: {kind: service, addresses: ["http://here"], timeout: 5}
               many: {kind: process, command: [x], batch: 0, limits: {memory: much, cpu: 1s}, standardError: loud}
+              text: {kind: process, command: python3 x.py, instances: 0, timeout: 0s, environment: {"A=B": x}}
+              less: {kind: process, command: [x], limits: {memory: 9000000000000GiB, cpuTime: 5, openFiles: 2}, path: x}
+              twice: {kind: service, addresses: ["tcp://h:1", "tcp://h:1"], instances: 2, limits: {}}
+              port: {kind: service, addresses: ["tcp://h:65536"], fingerprint: "no such"}
+              none: {}
+              more: {kind: process, command: [x], timeOut: 3s}
             """
         try inFolder("good", more: more) { folder in
             let result = try Cairn.run(["check", "cluster.yaml"], in: folder)
@@ -100,7 +115,17 @@ import Testing
                 "oracles.lib.command: is for kind: process", "oracles.lib.path: is missing",
                 "'http://here' must be tcp://HOST:PORT", "'5' is no duration", "oracles.many.batch: 0 is out of range",
                 "oracles.many.limits.memory: 'much' is no size", "oracles.many.limits.cpu: unknown key",
-                "oracles.many.standardError: 'loud' is not known",
+                "oracles.many.standardError: 'loud' is not known", "oracles.text.command: must be a list",
+                "oracles.text.instances: 0 is out of range", "oracles.text.timeout: '0s' is no duration",
+                "oracles.text.environment.A=B: is no name of an environment variable",
+                "oracles.less.limits.memory: '9000000000000GiB' is no size",
+                "oracles.less.limits.cpuTime: '5' is no duration",
+                "oracles.less.limits.openFiles: 2 is out of range", "oracles.less.path: is for kind: library",
+                "oracles.twice.addresses: an address stands here twice",
+                "oracles.twice.instances: is the number of addresses",
+                "oracles.twice.limits: is for kind: process", "oracles.port.addresses: 'tcp://h:65536' must be",
+                "oracles.port.fingerprint: 'no such' is none", "oracles.none.kind: is missing; one of: process",
+                "oracles.more.timeOut: unknown key; did you mean timeout?",
             ] {
                 #expect(result.err.contains(words), "\(words): \(result.err)")
             }
@@ -254,6 +279,44 @@ import Testing
                 result.err.contains("label: items") && result.err.contains("was ended by signal 11")
                     && result.err.contains("at rate ") && result.err.contains("its standard error ended: about to"),
                 "\(result.err)")
+        }
+    }
+
+    /// A shared library is part of its worker and takes it along: other workers come, the job is cut down to the input that
+    /// is to blame, and that one is named in the end with the last words of the process.
+    @Test func aLibraryThatCrashesIsNamedInTheEnd() throws {
+        try Cairn.inFolder { folder in
+            let sources = Cairn.root.appending(path: "Examples/c/forward.c")
+            let crash = #"if (rate[k] > 0.98) { fputs("no curve up there\n", stderr); abort(); }"#
+            let text = try String(contentsOf: sources, encoding: .utf8)
+                .replacing("if (maturity[k] < 0) {", with: "\(crash) if (maturity[k] < 0) {")
+                .replacing("#include", with: "#include <stdio.h>\n#include <stdlib.h>\n#include")
+                .replacing(".upper = 0.1}", with: ".upper = 1}")
+            try Data(text.utf8).write(to: folder.appending(path: "forward.c"))
+            let compiler = Process()
+            compiler.executableURL = URL(filePath: "/usr/bin/env")
+            compiler.currentDirectoryURL = folder
+            compiler.arguments = [
+                "clang", "-std=gnu11", "-O2", "-fPIC", "-shared", "-DCAIRN_LIBRARY",
+                "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libmine.so", "forward.c",
+            ]
+            try compiler.run()
+            compiler.waitUntilExit()
+            try #require(compiler.terminationStatus == 0)
+            let cluster = """
+                coordinator: {bind: "tcp://127.0.0.1:*", publish: "tcp://127.0.0.1:*"}
+                limits: {crashLimit: 2}
+                pools:
+                  here: {launcher: local, workers: 2}
+                oracles:
+                  mine: {kind: library, path: libmine.so}
+                """
+            try Data(cluster.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            try Data(Self.study.utf8).write(to: folder.appending(path: "study.yaml"))
+            let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "r"], in: folder)
+            #expect(result.code == 1 || result.code == 4, "\(result.code) \(result.err)")
+            #expect(result.err.contains("no curve up there"), "\(result.err)")
+            #expect(result.err.contains("rate 0.9"), "\(result.err)")
         }
     }
 }

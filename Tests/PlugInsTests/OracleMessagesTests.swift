@@ -31,7 +31,8 @@ import Testing
         #expect(oracle.gradientMethod == .exact && !oracle.isStochastic && oracle.costSeconds == 1e-8)
         #expect(oracle.testVectors == [.init([0.05, 2], price: 1.1, tolerance: 1e-15)])
         let answer = try OracleMessages.valuations(
-            golden("reply-valuations"), to: 300, count: 3, gradient: true, described: described)
+            golden("reply-valuations"), to: 300, count: 3, gradient: true, described: described
+        ).valuations
         #expect(answer.prices.prefix(2) == [1 + 0.05 * 2, 1 + 0.025 * 0.5] && answer.prices[2].isNaN)
         #expect(answer.gradients.prefix(4) == [2, 0.05, 0.5, 0.025])
         #expect(answer.statuses == [.ok, .ok, .invalid])
@@ -58,8 +59,8 @@ import Testing
                         #expect(found.oracle.inputs.allSatisfy { $0.lower < $0.upper })
                     }
                     if let answer = try? OracleMessages.valuations(
-                        bytes, to: 300, count: 3, gradient: true, described: described)
-                    {
+                        bytes, to: 300, count: 3, gradient: true, described: described
+                    ).valuations {
                         #expect(answer.prices.count == 3 && answer.gradients.count == 6)
                         for k in 0..<3 { #expect(answer.statuses[k].hasPrice == answer.prices[k].isFinite) }
                     }

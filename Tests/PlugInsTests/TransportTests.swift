@@ -75,7 +75,7 @@ import Testing
             let plugIn = try PlugIn(PlugInSettings(name: "mine", kind: .library(path: path))) { _ in }
             let given = plugIn.evaluate([0.05, 2, 0.01, 2, 0.02, 2], gradient: false)
             #expect(given.statuses == [.ok, .nonFinite, .failed])
-            #expect(given.failure?.contains("a status that there is not") == true)
+            #expect(given.failure?.contains("rate 0.02, maturityYears 2.0: answered with status 77") == true)
             let failed = plugIn.evaluate([0.05, 2, 0.03, 2], gradient: false)
             #expect(failed.statuses == [.failed, .failed] && failed.failure?.contains("no curve") == true)
         }
@@ -158,7 +158,10 @@ import Testing
             // One of the two goes: the other does it all.
             kill(first.processIdentifier, SIGKILL)
             first.waitUntilExit()
-            #expect(plugIn.evaluate(points, gradient: false).prices == expected)
+            for _ in 0..<200 where plugIn.incidents == nil {
+                // The other may have done all of it before the dead one was asked.
+                #expect(plugIn.evaluate(points, gradient: false).prices == expected)
+            }
             #expect(plugIn.incidents?.contains("late") == true, "\(plugIn.incidents ?? "")")
             // It comes back at its address, and then it is the only one.
             first = try start(program, addresses[0])

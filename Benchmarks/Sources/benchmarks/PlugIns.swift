@@ -34,10 +34,14 @@ func plugIns(_ peers: Peers) -> Answer {
         Line(
             what: "in Swift, batch 1 / 512", figure: "\(time(inside.alone)) a call",
             ratio: "\(time(inside.each)) an input"))
+    var python = PlugInSettings.Command(
+        arguments: [peers.python ?? "python3", root.appending(path: "Examples/python/examples/forward.py").path])
+    python.environment = ["PYTHONPATH": root.appending(path: "Examples/python/src").path]
     let ways: [(String, PlugInSettings.Kind)] = [
         ("shared library", .library(path: build.appending(path: "libforward.so").path)),
         ("child process", .process(.init(arguments: [build.appending(path: "forward").path]))),
         ("ZeroMQ service, ipc", .service(addresses: [address])),
+        ("child process in Python", .process(python)),
     ]
     for (name, kind) in ways {
         var settings = PlugInSettings(name: "forward", kind: kind)

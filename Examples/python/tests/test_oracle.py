@@ -114,6 +114,16 @@ def test_a_bad_point_fails_alone(vectorised):
     assert not answer.standard_errors and not answer.gradients
 
 
+def test_an_unknown_status_fails_its_point_alone():
+    @oracle(version="1", inputs=[Input("x", 0, 1)])
+    def price(x):
+        return Valuation(x, status="GOOD" if x > 0.5 else "NOT_CONVERGED")
+
+    answer = ask(price, [0.6], [0.25])
+    assert list(answer.statuses) == [pb.FAILED, pb.NOT_CONVERGED] and answer.prices[1] == 0.25
+    assert answer.message == "ValueError: status 'GOOD' is none of OK, EXTENDED, NOT_CONVERGED"
+
+
 def test_a_batch_leaves_no_trace():
     rng = random.Random(1)
     rows = [[rng.uniform(0, 0.1), rng.uniform(0.1, 5)] for _ in range(50)]

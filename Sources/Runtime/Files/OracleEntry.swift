@@ -19,6 +19,11 @@ extension PlugInSettings {
             entry.report("kind", "is missing; one of: process, library, service")
         }
         let fingerprint = entry.text("fingerprint")
+        if let fingerprint, fingerprint.wholeMatch(of: /[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}/) == nil {
+            entry.report(
+                "fingerprint",
+                "'\(fingerprint.prefix(40))' is none; copy what follows the + in `cairn oracle describe \(name)`")
+        }
         let batch = entry.integer("batch", in: 1...65_536)
         let timeout = entry.duration("timeout")
         let instances = entry.integer("instances", in: 1...1024)
@@ -51,8 +56,10 @@ extension PlugInSettings {
                 entry.report("instances", "is the number of addresses for a service; leave it out")
             }
             if let addresses = entry.texts("addresses"), !addresses.isEmpty {
-                for address in addresses
-                where address.wholeMatch(of: /tcp:\/\/[^\s:]{1,255}:[0-9]{1,5}|ipc:\/\/\/.{1,90}/) == nil {
+                for address in addresses {
+                    let tcp = address.wholeMatch(of: /tcp:\/\/[^\s:]{1,255}:([0-9]{1,5})/)
+                    let isPort = tcp.map { (1...65_535).contains(Int($0.1) ?? 0) } ?? false
+                    if isPort || address.wholeMatch(of: /ipc:\/\/\/.{1,90}/) != nil { continue }
                     entry.report("addresses", "'\(address)' must be tcp://HOST:PORT or ipc:///PATH")
                 }
                 if Set(addresses).count < addresses.count { entry.report("addresses", "an address stands here twice") }

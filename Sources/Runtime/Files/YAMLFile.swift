@@ -261,7 +261,7 @@ final class Section {
         guard let text = text(key) else { return nil }
         let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1000), ("MB", 1_000_000), ("B", 1)]
         for (unit, bytes) in units where text.hasSuffix(unit) {
-            guard let value = Int(text.dropLast(unit.count)), value > 0, value < 1 << 40 else { continue }
+            guard let value = Int(text.dropLast(unit.count)), (1...(1 << 60) / bytes).contains(value) else { continue }
             return value * bytes
         }
         report(key, "\(quoted(text)) is no size; write a whole number and a unit: B, KiB, MiB or GiB, such as 64MiB")

@@ -43,6 +43,11 @@ class Input:
     #: The value of whoever does not name one.
     usual: Optional[Value] = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the function is given the number itself."""
+        return not self.words and not self.integer
+
     def number(self, value: Value) -> float:
         """What stands for a value in a row of numbers."""
         return float(list(self.words).index(str(value))) if self.words else float(value)
@@ -90,6 +95,11 @@ class Valuation:
     #: `OK`, `EXTENDED` (outside of the contract's range, such as knocked out at the start) or `NOT_CONVERGED`.
     status: str = "OK"
 
+
+#: What became of a point; a price that is alone is a float.
+Result = Union[float, Valuation, Exception]
+
+_STATUSES = {"OK": pb.OK, "EXTENDED": pb.EXTENDED, "NOT_CONVERGED": pb.NOT_CONVERGED}
 
 _GRADIENTS = {
     "none": pb.Descriptor.NO_GRADIENT,
@@ -244,6 +254,9 @@ class Oracle:
         self.descriptor = descriptor
         self.inputs = inputs
         self.__doc__ = function.__doc__
+        self._names = [entry.name for entry in inputs]
+        self._is_plain = all(entry.is_plain for entry in inputs)
+        self._has_gradient = descriptor.gradient != pb.Descriptor.NO_GRADIENT
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -285,19 +298,25 @@ class Oracle:
         return None
 
     def _evaluate(self, asked: pb.Evaluate, given: pb.Valuations) -> None:
-        count = asked.count
+        count, gradient = asked.count, asked.gradient
         numbers = list(asked.inputs)
         columns = [numbers[i * count : (i + 1) * count] for i in range(len(self.inputs))]
-        results: list[Union[Valuation, Exception]]
         if self.vectorised:
             results = self._vector(columns, asked)
         else:
-            results = [
-                self._point([column[k] for column in columns], asked.gradient, asked.seeds[k] if asked.seeds else None)
-                for k in range(count)
-            ]
+            seeds: Sequence[Optional[int]] = list(asked.seeds) or [None] * count
+            results = [self._point(row, gradient, seed) for row, seed in zip(zip(*columns), seeds)]
         given.fingerprint = self.descriptor.fingerprint
-        gradients = [0.0] * (len(numbers) if asked.gradient else 0)
+        if not gradient and not self.descriptor.stochastic:
+            # The usual case: prices and nothing else.
+            prices = [result for result in results if type(result) is float and math.isfinite(result)]
+            if len(prices) == count:
+                given.prices.extend(prices)
+                return
+        self._report(results, count, gradient, given)
+
+    def _report(self, results: Sequence[Result], count: int, gradient: bool, given: pb.Valuations) -> None:
+        gradients = [0.0] * (count * len(self.inputs) if gradient else 0)
         prices: list[float] = []
         errors: list[float] = []
         statuses: list[Any] = []
@@ -310,15 +329,17 @@ class Oracle:
                 if not isinstance(result, NoPrice):
                     messages.append(f"{type(result).__name__}: {result}")
                 continue
-            slopes = [float((result.gradient or {}).get(entry.name, 0.0)) for entry in self.inputs]
-            if asked.gradient:
+            if isinstance(result, float):
+                result = Valuation(result)
+            isNumber = math.isfinite(result.price) and math.isfinite(result.standard_error)
+            if gradient:
+                slopes = [float((result.gradient or {}).get(entry.name, 0.0)) for entry in self.inputs]
+                isNumber = isNumber and all(map(math.isfinite, slopes))
                 for i, slope in enumerate(slopes):
                     gradients[i * count + k] = slope
-            isNumber = math.isfinite(result.price) and math.isfinite(result.standard_error)
-            isNumber = isNumber and (not asked.gradient or all(map(math.isfinite, slopes)))
             prices.append(result.price)
             errors.append(result.standard_error)
-            statuses.append(pb.Status.Value(result.status) if isNumber else pb.NON_FINITE)
+            statuses.append(_STATUSES[result.status] if isNumber else pb.NON_FINITE)
         given.prices.extend(prices)
         if self.descriptor.stochastic:
             given.standard_errors.extend(errors)
@@ -327,13 +348,14 @@ class Oracle:
             given.statuses.extend(statuses)
         given.message = messages[0][:1000] if messages else ""
 
-    def _extras(self, gradient: bool) -> dict[str, Any]:
-        return {} if self.descriptor.gradient == pb.Descriptor.NO_GRADIENT else {"gradient": gradient}
-
-    def _point(self, row: Sequence[float], gradient: bool, seed: Optional[int]) -> Union[Valuation, Exception]:
+    def _point(self, row: Sequence[float], gradient: bool, seed: Optional[int]) -> Result:
         try:
-            arguments: dict[str, Any] = {entry.name: entry.value(x) for entry, x in zip(self.inputs, row)}
-            arguments.update(self._extras(gradient))
+            values: Sequence[Value] = row
+            if not self._is_plain:
+                values = [entry.value(x) for entry, x in zip(self.inputs, row)]
+            arguments: dict[str, Any] = dict(zip(self._names, values))
+            if self._has_gradient:
+                arguments["gradient"] = gradient
             if seed is not None:
                 arguments["seed"] = seed
             return _valuation(self.function(**arguments))
@@ -343,16 +365,18 @@ class Oracle:
             traceback.print_exc()
             return problem
 
-    def _vector(self, columns: Sequence[Sequence[float]], asked: pb.Evaluate) -> list[Union[Valuation, Exception]]:
+    def _vector(self, columns: Sequence[Sequence[float]], asked: pb.Evaluate) -> list[Result]:
         count = asked.count
         try:
             arguments: dict[str, Any] = {
-                entry.name: [entry.value(x) for x in column] for entry, column in zip(self.inputs, columns)
+                entry.name: column if entry.is_plain else [entry.value(x) for x in column]
+                for entry, column in zip(self.inputs, columns)
             }
-            arguments.update(self._extras(asked.gradient))
+            if self._has_gradient:
+                arguments["gradient"] = asked.gradient
             if self.descriptor.stochastic:
                 arguments["seeds"] = list(asked.seeds)
-            results: list[Union[Valuation, Exception]] = [_valuation(value) for value in self.function(**arguments)]
+            results: list[Result] = [_valuation(value) for value in self.function(**arguments)]
             if len(results) != count:
                 raise RuntimeError(f"{len(results)} results for {count} points")
             return results
@@ -423,5 +447,9 @@ class Oracle:
                 socket.send(pb.Reply(failure=str(problem)).SerializeToString())
 
 
-def _valuation(value: Any) -> Valuation:
-    return value if isinstance(value, Valuation) else Valuation(float(value))
+def _valuation(value: Any) -> Union[float, Valuation]:
+    if not isinstance(value, Valuation):
+        return float(value)
+    if value.status not in _STATUSES:
+        raise ValueError(f"status {value.status!r} is none of {', '.join(_STATUSES)}")
+    return value
