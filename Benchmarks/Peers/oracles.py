@@ -46,9 +46,10 @@ def measure(name, option, engine, repeats=1, runs=5):
         for _ in range(repeats):
             tick += 1
             quote.setValue(0.03 + 1e-9 * tick)
-            option.NPV()
+            option.recalculate()  # some engines do not notice
         least = min(least, (time.thread_time() - start) / repeats)
     quote.setValue(0.03)
+    option.recalculate()
     answer[name] = 1 / least
     answer[f"{name} price"] = option.NPV()
     try:
@@ -82,7 +83,7 @@ measure("american", ql.VanillaOption(put, ql.AmericanExercise(today, year)),
         ql.QdFpAmericanEngine(process, ql.QdFpAmericanEngine.highPrecisionScheme()), 20)
 months = [today + round(365 * (k + 1) / 12) for k in range(12)]
 measure("asian", ql.DiscreteAveragingAsianOption(ql.Average.Arithmetic, 0.0, 0, months, call, european),
-        ql.FdBlackScholesAsianEngine(process, 100, 200, 100), 1, 2)
+        ql.FdBlackScholesAsianEngine(process, 50, 100, 50), 1, 2)
 draws("discreteBarrier", ql.BarrierOption(ql.Barrier.DownOut, 80, 0, call, european),
       lambda seed: ql.MCBarrierEngine(process, "pr", timeSteps=12, isBiased=True, requiredSamples=PATHS, seed=seed))
 measure("localVolatilityBarrier", ql.BarrierOption(ql.Barrier.DownOut, 80, 0, put, european),

@@ -16,36 +16,42 @@ package func priceTable(
     var sized = oracle
     var present: [Int] = []
     var problems: [InputProblem] = []
-    let table = try NumberTable(csv: path, try StudyInputs.bytes(path)) { header in
-        let assets = header.compactMap { $0.hasPrefix("volatility.") ? Int($0.dropFirst(11)) : nil }.max()
-        if let assets, oracle.descriptor.inputs.contains(where: { $0.name == "volatility.1" }) {
-            if let resized = oracle.resized(assets: assets) {
-                sized = resized
-            } else {
+    let bytes = try StudyInputs.bytes(path)
+    let table: NumberTable
+    do throws(InputError) {
+        table = try NumberTable(csv: path, bytes) { header in
+            let assets = header.compactMap { $0.hasPrefix("volatility.") ? Int($0.dropFirst(11)) : nil }.max()
+            if let assets, oracle.descriptor.inputs.contains(where: { $0.name == "volatility.1" }) {
+                if let resized = oracle.resized(assets: assets) {
+                    sized = resized
+                } else {
+                    problems.append(
+                        InputProblem(
+                            file: path, line: 1, key: "volatility.\(assets)",
+                            message: "\(oracle.descriptor.name) cannot have \(assets) shares"))
+                }
+            }
+            let inputs = sized.descriptor.inputs
+            present = inputs.indices.filter { inputs[$0].usual == nil || header.contains(inputs[$0].name) }
+            let strangers = header.filter { name in !inputs.contains { $0.name == name } }
+            for input in inputs where !header.contains(input.name) && input.usual != nil {
+                guard let meant = suggestion(for: input.name, among: strangers) else { continue }
                 problems.append(
-                    InputProblem(
-                        file: path, line: 1, key: "volatility.\(assets)",
-                        message: "\(oracle.descriptor.name) cannot have \(assets) shares"))
+                    InputProblem(file: path, line: 1, key: meant, message: "no such input; is '\(input.name)' meant?"))
+            }
+            return present.map { i in
+                let input = inputs[i]
+                return NumberTable.Column(
+                    name: input.name,
+                    read: { text in
+                        if let value = input.value(of: text) { return value }
+                        if case .choice = input.kind { return nil }
+                        return Double(text)
+                    }, expected: { Contract.expected(input, $0) })
             }
         }
-        let inputs = sized.descriptor.inputs
-        present = inputs.indices.filter { inputs[$0].usual == nil || header.contains(inputs[$0].name) }
-        let strangers = header.filter { name in !inputs.contains { $0.name == name } }
-        for input in inputs where !header.contains(input.name) && input.usual != nil {
-            guard let meant = suggestion(for: input.name, among: strangers) else { continue }
-            problems.append(
-                InputProblem(file: path, line: 1, key: meant, message: "no such input; is '\(input.name)' meant?"))
-        }
-        return present.map { i in
-            let input = inputs[i]
-            return NumberTable.Column(
-                name: input.name,
-                read: { text in
-                    if let value = input.value(of: text) { return value }
-                    if case .choice = input.kind { return nil }
-                    return Double(text)
-                }, expected: { Contract.expected(input, $0) })
-        }
+    } catch {
+        throw InputError(problems + error.problems)
     }
     guard problems.isEmpty else { throw InputError(problems) }
     let inputs = sized.descriptor.inputs
