@@ -346,22 +346,10 @@ def americans():
     day = ql.Actual365Fixed()
     names = ["spot", "strike", "maturityYears", "volatility", "rate", "dividendYield"]
     rows = []
-    contracts = []
     for k in range(90):
+        option = ["call", "put"][k % 2]
         S, K, days = 100, uniform(70, 140), int(uniform(20, 1100))
         v, r, q = uniform(0.08, 0.6), uniform(0.005, 0.1), [uniform(0.005, 0.1), 0.0][k % 3 == 0]
-        contracts.append((S, K, days, v, r, q))
-    draw = random.Random(20261201)
-    def end(low, high):
-        return draw.choice([low, high, draw.uniform(low, high)])
-    for k in range(24):
-        # Corners of the domain; rates that are alike, and next to nothing.
-        r, q = end(0, 0.1), end(0, 0.1)
-        r, q = [(r, q), (r, r), (10 ** draw.uniform(-6, -2), q), (r, 10 ** draw.uniform(-6, -2)),
-                (r, r * draw.uniform(0.99, 1.01))][k % 5]
-        contracts.append((end(80, 120), end(80, 120), draw.choice([37, 730, draw.randint(37, 730)]), end(0.1, 0.6), r, q))
-    for k, (S, K, days, v, r, q) in enumerate(contracts):
-        option = ["call", "put"][k % 2]
         curve = lambda x: ql.YieldTermStructureHandle(ql.FlatForward(today, x, day))
         process = ql.BlackScholesMertonProcess(
             ql.QuoteHandle(ql.SimpleQuote(S)), curve(q), curve(r),
