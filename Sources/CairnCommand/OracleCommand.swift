@@ -230,7 +230,7 @@ struct OracleCommand: ParsableCommand {
             abstract: "Price the rows of a CSV file.",
             discussion: """
                 The file has one column per input, in raw units, in any order. Written, one row per row: price, \
-                standardError, status and, with --gradient, d_INPUT for every input.
+                standardError, status and, with --gradient, d_INPUT for every continuous input.
                 """)
 
         @Argument(help: "The oracle's name.")
@@ -245,6 +245,11 @@ struct OracleCommand: ParsableCommand {
         @Flag(help: "Write the derivatives too.")
         var gradient = false
 
+        @Option(
+            help:
+                "Add paths until a price has this standard error; from `paths` on, doubling. For oracles with `paths`.")
+        var standardError: Double?
+
         @OptionGroup var plugIns: PlugInOptions
         @OptionGroup var common: CommonOptions
 
@@ -253,8 +258,14 @@ struct OracleCommand: ParsableCommand {
             if gradient && !oracle.descriptor.providesGradient {
                 throw Ending.badInput("oracle \(name) has no derivatives; leave out --gradient")
             }
+            if let standardError {
+                guard standardError > 0 else { throw Ending.badInput("--standard-error must be positive") }
+                guard oracle.resized(assets: 3) != nil else {
+                    throw Ending.badInput("oracle \(name) has no paths to add; leave out --standard-error")
+                }
+            }
             let text = try reading { () throws(InputError) in
-                try priceTable(oracle, csv: input, gradient: gradient)
+                try priceTable(oracle, csv: input, gradient: gradient, standardError: standardError)
             }
             guard let out else {
                 print(text, terminator: "")

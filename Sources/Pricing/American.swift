@@ -17,7 +17,8 @@ public import Regression
 ///
 /// Limits and extensions: where exercise never pays (a put with rate ≤ 0 ≤ yield, a call with yield ≤ 0 ≤ rate) the price
 /// is the European one; where there would be two boundaries (a put with yield < rate < 0, a call with rate < yield < 0)
-/// the status is `invalid`; an iteration that does not settle says `notConverged`. Error: 1e-8 of
+/// the status is `invalid`; an iteration that does not settle says `notConverged` (with next to no volatility the price on a
+/// certain path). Error: 1e-8 of
 /// the strike for volatilities above 0.05.
 public struct American: SmoothOracle {
     public let descriptor = OracleDescriptor(
@@ -33,7 +34,7 @@ public struct American: SmoothOracle {
         let s = x[3] * x[2].squareRoot()
         return [
             1e-2 * x[0] * min(1, s), 1e-2 * x[1] * min(1, s), 5e-3 * x[2], 5e-3 * x[3], 2e-4, 2e-4,
-        ]
+        ].map { max($0, 1e-9) }
     }
 
     func price(_ words: [Int], _ x: [Double]) -> (price: Double, status: ValuationStatus)? {
@@ -73,18 +74,18 @@ public struct American: SmoothOracle {
         let european = vanilla(
             isCall: false, spot: spot, strike: strike, maturity: t, volatility: sigma, rate: r, dividendYield: q)
         if r < 0 || (r == 0 && q >= 0) { return (european, .ok) }
-        guard sigma * t.squareRoot() > 1e-9 else {
-            // A certain path: the best of exercising now, at the end, or where the gain turns.
-            var best = max(intrinsic, european)
-            let turn = ck_log(r * strike / (q * spot)) / (r - q)
-            if turn > 0, turn < t { best = max(best, strike * ck_exp(-r * turn) - spot * ck_exp(-q * turn)) }
-            return (best, .ok)
-        }
+        // On a certain path the best of exercising now, at the end, or where the gain turns.
+        var certain = max(intrinsic, european)
+        let turn = ck_log(r * strike / (q * spot)) / (r - q)
+        if turn > 0, turn < t { certain = max(certain, strike * ck_exp(-r * turn) - spot * ck_exp(-q * turn)) }
+        guard sigma * t.squareRoot() > 1e-9 else { return (certain, .ok) }
         let boundary = Boundary(strike, t, sigma, r, q)
         let status: ValuationStatus = boundary.isSettled ? .ok : .notConverged
         if spot <= boundary.last { return (intrinsic, status) }
-        let premium = boundary.premium(spot)
-        return (max(european + premium, intrinsic), status)
+        let price = european + boundary.premium(spot)
+        // Next to no volatility is more than the iteration can do.
+        guard price.isFinite else { return (certain, .notConverged) }
+        return (max(price, intrinsic), status)
     }
 
     /// The exercise boundary of a put for every time to maturity up to T.

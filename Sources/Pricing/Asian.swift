@@ -16,7 +16,7 @@ public import Regression
 /// Spot, strike must be positive, maturity and volatility not negative, else `invalid`. Error: 1e-11 of the spot.
 public struct Asian: SmoothOracle {
     public let descriptor = OracleDescriptor(
-        name: "asian", version: "1",
+        name: "asian", version: "2",
         summary: "option on the arithmetic mean of n equally spaced prices, by convolution",
         citation: "Carverhill and Clewlow, Flexible convolution, Risk 3 (1990); Benhamou, J. Comp. Finance 6 (2002)",
         inputs: [
@@ -59,7 +59,8 @@ public struct Asian: SmoothOracle {
         }
         // The density of ln X of the last n − 1 growths. Where drift and volatility are so far apart that the grid would not
         // end, there is no price.
-        let h = 0.5 * deviation
+        // ln(1 + e^z) is analytic within ±π of the real line only.
+        let h = min(0.5 * deviation, 0.5)
         guard deviation < 1e3, abs(drift) < 1e9 * h else { return (.nan, .nonFinite) }
         var low = (-9 * deviation + drift) / h
         low = low.rounded(.down)

@@ -45,6 +45,9 @@ public struct DiscreteBarrier: SmoothOracle {
         ].map { max($0, 1e-9) }
     }
 
+    /// Where the strike is beyond the barrier, nothing that survives is paid.
+    func piece(_ words: [Int], _ x: [Double]) -> Int { x[1] >= x[2] ? 1 : 0 }
+
     private static let rule = GaussLegendre(8)
 
     func price(_ words: [Int], _ x: [Double]) -> (price: Double, status: ValuationStatus)? {

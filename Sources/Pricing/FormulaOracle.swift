@@ -34,21 +34,27 @@ protocol SmoothOracle: Oracle {
     func price(_ words: [Int], _ x: [Double]) -> (price: Double, status: ValuationStatus)?
     /// How far a difference may go in each continuous input: the distance on which the price has its features.
     func reach(_ x: [Double]) -> [Double]
+    /// Which of several smooth pieces of the price a point lies on; 0 by default.
+    func piece(_ words: [Int], _ x: [Double]) -> Int
 }
 
 extension SmoothOracle {
-    /// Derivatives are central differences of fourth order. Where a step would leave the inputs that make sense, or meet
-    /// another status, it goes to the other side only.
+    func piece(_ words: [Int], _ x: [Double]) -> Int { 0 }
+
+    /// Derivatives are central differences of fourth order. Where a step would leave the inputs that make sense, meet
+    /// another status or another smooth piece of the price, it goes to the other side only.
     public func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
         evaluateRows(descriptor, points, gradient: gradient) { words, x in
             guard let here = price(words, x) else { return nil }
             guard gradient else { return (here.price, [], here.status) }
-            let steps = reach(x)
+            let (steps, piece) = (reach(x), piece(words, x))
             let slopes = x.indices.map { i -> Double in
                 func at(_ k: Double) -> Double? {
                     var moved = x
                     moved[i] += k * steps[i]
-                    guard let value = price(words, moved), value.status == here.status else { return nil }
+                    guard self.piece(words, moved) == piece, let value = price(words, moved),
+                        value.status == here.status
+                    else { return nil }
                     return value.price
                 }
                 if let a = at(-2), let b = at(-1), let c = at(1), let d = at(2) {
@@ -60,7 +66,8 @@ extension SmoothOracle {
                         return side * sum / (12 * steps[i])
                     }
                 }
-                return .nan
+                // In a corner (no volatility, no time) whatever difference there is.
+                return at(1).map { ($0 - here.price) / steps[i] } ?? at(-1).map { (here.price - $0) / steps[i] } ?? 0
             }
             return (here.price, slopes, here.status)
         }

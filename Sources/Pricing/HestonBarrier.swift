@@ -15,10 +15,11 @@ public import Regression
 /// option pricing in the Heston model with correlation", International Journal of Numerical Analysis and Modeling 7 (2010).
 ///
 /// Limits and extensions: a spot at or beyond the barrier is knocked out (`extended`, 0); where two grids differ by more than
-/// 1e-3 of the price and 1e-4 of the strike, `notConverged`. Error: 2e-6 of the strike in the intervals that `describe` tells.
+/// 1e-3 of the price and 1e-4 of the strike, `notConverged`. Error: 2e-6 of the strike, in the intervals that `describe`
+/// tells and down to a volatility of variance of 0.01.
 public struct HestonBarrier: Oracle {
     public let descriptor = OracleDescriptor(
-        name: "hestonBarrier", version: "1",
+        name: "hestonBarrier", version: "2",
         summary: "knock-out option under Heston's stochastic volatility, by alternating directions",
         citation:
             "Heston, Review of Financial Studies 6 (1993); in 't Hout and Foulon, Int. J. Numerical Analysis and Modeling 7 "
@@ -87,7 +88,7 @@ public struct HestonBarrier: Oracle {
         func top(_ maturity: Double) -> Double {
             let c = volatility * volatility * (1 - ck_exp(-reversion * maturity)) / (4 * reversion)
             let root = max(variance, mean).squareRoot() + 6.5 * c.squareRoot()
-            return root * root
+            return max(root * root, 1.3 * max(variance, mean))
         }
     }
 
@@ -138,9 +139,8 @@ public struct HestonBarrier: Oracle {
             rows.middle[0] = -pull * (2 * h0 + h1) / (h0 * (h0 + h1))
             rows.above[0] = pull * (h0 + h1) / (h0 * h1)
             corner = -pull * h0 / (h1 * (h0 + h1))
-            // At the top nothing changes with v any more.
-            let h = v[sheets] - v[sheets - 1]
-            rows.below[sheets] = square * v[sheets] / (h * h)
+            // At the top v only falls, and what is known there moves out of the grid: no condition but the drift.
+            rows.below[sheets] = model.reversion * (v[sheets] - model.mean) / (v[sheets] - v[sheets - 1])
             rows.middle[sheets] = -rows.below[sheets]
             alongV = rows
             self.mixed = mixed

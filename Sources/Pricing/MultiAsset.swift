@@ -26,8 +26,11 @@ public import Regression
 /// factor across shares; the Himalaya's last date is integrated in closed form, which halves its error. The price is the mean of
 /// the scrambles' means and the standard error their spread. One set of paths, fixed by `randomSeed` and `paths`, serves
 /// all inputs: prices are smooth in them as far as the payoff is, and derivatives are central differences on these paths.
-/// Differentiating along paths would be wrong: where two shares change ranks, the survivors jump. Altiplano and autocallable
-/// jump themselves and have no derivatives here.
+/// Differentiating along the Himalaya's paths would be wrong: where two shares change ranks, the survivors jump.
+///
+/// Altiplano and autocallable jump where a share passes a level. Their factors are turned so that all shares rise alike with the
+/// first one; at each date the chance that the contract goes on is a normal probability in that factor, and the path goes on
+/// under the condition that it does (one-step survival). What a path pays is then continuous in all inputs.
 ///
 /// Correlations: as they are (`correlationInput` plain; a matrix that is not positive definite is `invalid`), or as canonical
 /// partial correlations, of i and j given 1 … i − 1, where every point of (−1, 1) is a correlation matrix, so that a step
@@ -35,7 +38,10 @@ public import Regression
 ///
 /// Sources: M. Overhaus, "Himalaya options", Risk 15 (2002); R. Quessette, "New products, new risks", Risk 15 (2002);
 /// M. Bouzoubaa and A. Osseiran, *Exotic Options and Hybrids* (2010); R. Stulz, Journal of Financial Economics 10 (1982);
-/// P. Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), chapter 5.
+/// P. Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), chapter 5; P. Glasserman and J. Staum, "Conditioning
+/// on one-step survival for barrier option simulations", Operations Research 49 (2001); T. Alm, B. Harrach, D. Harrach and
+/// M. Keller, "A Monte Carlo pricing algorithm for autocallables that allows for stable differentiation", Journal of
+/// Computational Finance 17 (2013).
 public struct MultiAsset: Oracle {
     /// The contracts.
     public enum Product: String, Sendable, Hashable, CaseIterable {
@@ -173,14 +179,14 @@ public struct MultiAsset: Oracle {
             count("paths", "number of paths, rounded up to a power of two", 2048...67_108_864, usual: 131_072),
             count("randomSeed", "of the paths", 0...2_147_483_647, usual: 1),
         ]
-        let jumps = product == .altiplano || product == .autocallable
+        let isStepwise = product == .altiplano || product == .autocallable
         return OracleDescriptor(
-            name: product.rawValue, version: "1", summary: summary,
+            name: product.rawValue, version: isStepwise ? "2" : "1", summary: summary,
             citation:
                 "Overhaus, Risk 15 (2002); Quessette, Risk 15 (2002); Bouzoubaa and Osseiran, Exotic Options and Hybrids "
-                + "(2010); Glasserman, Monte Carlo Methods in Financial Engineering (2003), ch. 5",
-            inputs: inputs, gradientMethod: jumps ? OracleDescriptor.GradientMethod.none : .commonPaths,
-            isStochastic: true, pathsInput: "paths",
+                + "(2010); Glasserman, Monte Carlo Methods in Financial Engineering (2003), ch. 5"
+                + (isStepwise ? "; Glasserman and Staum, Operations Research 49 (2001)" : ""),
+            inputs: inputs, gradientMethod: .commonPaths, isStochastic: true, pathsInput: "paths",
             costSeconds: 2e-9 * 131_072 * Double(n * n))
     }
 
@@ -279,8 +285,9 @@ public struct MultiAsset: Oracle {
                 terms.drifts.append(drift * maturity * time)
             }
         }
+        let factors = isStepwise ? Self.risingTogether(matrix, n) : matrix
         for i in 0..<n {
-            for a in 0..<n { terms.factors.append(matrix[i * n + a] * volatilities[i] * maturity.squareRoot()) }
+            for a in 0..<n { terms.factors.append(factors[i * n + a] * volatilities[i] * maturity.squareRoot()) }
         }
         return terms
     }
@@ -313,6 +320,41 @@ public struct MultiAsset: Oracle {
         return l
     }
 
+    /// Whether the payoff jumps along a path, so that paths go step by step under the condition that the contract goes on.
+    private var isStepwise: Bool { product == .altiplano || product == .autocallable }
+
+    /// L Q for a lower triangle L and an orthogonal Q whose first column e makes all rows equal in the first factor, and as
+    /// large as can be: L e is a multiple of (1, 1, …). Where no direction does that (two shares that move against each
+    /// other), L is singular, and e is a direction that it sends to zero. Q is a reflection, which moves smoothly with L.
+    private static func risingTogether(_ l: [Double], _ n: Int) -> [Double] {
+        /// The entry of y that makes row i of L y what it should be.
+        func solved(_ i: Int, _ y: [Double], _ right: Double) -> Double {
+            right - (0..<i).reduce(0) { $0 + l[i * n + $1] * y[$1] }
+        }
+        let isZero = (0..<n).map { l[$0 * n + $0] <= 1e-8 }
+        var e = [Double](repeating: 0, count: n)
+        var hasDirection = true
+        for i in 0..<n {
+            let rest = solved(i, e, 1)
+            if !isZero[i] { e[i] = rest / l[i * n + i] } else if abs(rest) > 1e-6 { hasDirection = false }
+        }
+        if !hasDirection, let last = isZero.lastIndex(of: true) {
+            e = [Double](repeating: 0, count: n)
+            e[last] = 1
+            for i in last + 1..<n { e[i] = solved(i, e, 0) / l[i * n + i] }
+        }
+        let length = e.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        // Householder: v = (1, 0, …) ± e, of which the sign is taken that does not cancel.
+        let sign = e[0] >= 0 ? 1.0 : -1
+        var v = e.map { sign * $0 / length }
+        v[0] += 1
+        let scale = v.reduce(0) { $0 + $1 * $1 } / 2
+        return (0..<n).flatMap { i in
+            let along = (0..<n).reduce(0) { $0 + l[i * n + $1] * v[$1] } / scale
+            return (0..<n).map { sign * (along * v[$0] - l[i * n + $0]) }
+        }
+    }
+
     // MARK: Batches
 
     public func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
@@ -343,7 +385,8 @@ public struct MultiAsset: Oracle {
                 sides[k].append((low, high, step * (low == nil || high == nil ? 1 : 2)))
             }
         }
-        let (means, errors) = Self.price(all, assets: assets)
+        let sums = Self.sums(all, assets: assets)
+        let (means, errors) = (sums.map(\.price), sums.map(\.standardError))
 
         var result = Valuations(prices: [], statuses: [])
         for k in 0..<count {
@@ -378,8 +421,10 @@ public struct MultiAsset: Oracle {
         return share * 0.1
     }
 
-    /// Prices and standard errors, contracts of one path set together.
-    private static func price(_ all: [Terms], assets: Int) -> (means: [Double], errors: [Double]) {
+    /// What the paths of each contract pay, contracts of one path set together.
+    ///
+    /// - Parameter earlier: for a single contract, what fewer of its paths paid.
+    private static func sums(_ all: [Terms], assets: Int, after earlier: PathSums? = nil) -> [PathSums] {
         struct PathSet: Hashable {
             var dates: Int
             var log2Paths: Int
@@ -395,8 +440,7 @@ public struct MultiAsset: Oracle {
             if groups[set] == nil { order.append(set) }
             groups[set, default: []].append(k)
         }
-        var means = [Double](repeating: .nan, count: all.count)
-        var errors = means
+        var found = [PathSums?](repeating: nil, count: all.count)
         for set in order {
             let members = groups[set]!
             let net = SobolNet(coordinates: assets * set.dates, log2Paths: set.log2Paths, seed: set.seed)
@@ -414,7 +458,8 @@ public struct MultiAsset: Oracle {
                     numbers += array
                 }
             }
-            var sums = [[Double]](repeating: [], count: members.count)
+            // Scramble by scramble, eight for each contract.
+            var sums: [Double] = []
             numbers.withUnsafeBufferPointer { numbers in
                 let contracts = members.enumerated().map { position, k -> ck_basket in
                     func array(_ i: Int) -> UnsafePointer<Double> { numbers.baseAddress! + starts[6 * position + i] }
@@ -424,22 +469,66 @@ public struct MultiAsset: Oracle {
                     (contract.weights, contract.last_drifts, contract.last_deviations) = (array(3), array(4), array(5))
                     return contract
                 }
-                var some = [Double](repeating: .nan, count: members.count)
+                let blocks = 1 << (set.log2Paths - 6)
                 for scramble in 0..<SobolNet.scrambles {
-                    let done = ck_basket_means(
+                    var some =
+                        earlier.map { Array($0.sums[8 * scramble..<8 * scramble + 8]) }
+                        ?? [Double](repeating: 0, count: 8 * members.count)
+                    let done = ck_basket_sums(
                         contracts, contracts.count, assets, set.dates, bridge, net.directions[scramble],
-                        net.shifts[scramble], Int32(set.log2Paths), &some)
-                    for position in members.indices { sums[position].append(done == 0 ? some[position] : .nan) }
+                        net.shifts[scramble], Int32(set.log2Paths), earlier.map { 1 << ($0.log2Paths - 6) } ?? 0,
+                        blocks,
+                        &some)
+                    sums += done == 0 ? some : some.map { _ in .nan }
                 }
             }
-            let n = Double(SobolNet.scrambles)
             for (position, k) in members.enumerated() {
-                let mean = sums[position].reduce(0, +) / n
-                let squares = sums[position].reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
-                means[k] = mean
-                errors[k] = (squares / (n * (n - 1))).squareRoot()
+                var mine: [Double] = []
+                for scramble in 0..<SobolNet.scrambles {
+                    let start = 8 * (scramble * members.count + position)
+                    mine += sums[start..<start + 8]
+                }
+                found[k] = PathSums(log2Paths: set.log2Paths, sums: mine)
             }
         }
-        return (means, errors)
+        return found.map { $0! }
+    }
+
+    // MARK: As many paths as it takes
+
+    /// Prices a row on more paths than before, or from none on.
+    ///
+    /// - Parameters:
+    ///   - row: one row; its `paths` (rounded up as always) says how many paths there shall be.
+    ///   - earlier: what the same row gave on fewer paths. They are not made again, and the sums are those, to the bit, of
+    ///     all paths at once.
+    /// - Returns: nil if the row makes no sense.
+    public func sums(_ row: [Double], after earlier: PathSums? = nil) -> PathSums? {
+        guard let terms = terms(row[...]) else { return nil }
+        if let earlier, earlier.log2Paths >= terms.log2Paths { return earlier }
+        return Self.sums([terms], assets: assets, after: earlier)[0]
+    }
+
+    /// Prices each row on twice as many paths until its standard error is as wanted, from its own `paths` on.
+    ///
+    /// - Parameter standardError: the largest that will do; a row that does not reach it with the most paths that `paths`
+    ///   may have is `notConverged`.
+    public func evaluate(_ points: [Double], gradient: Bool, standardError wanted: Double) -> Valuations {
+        let (width, place) = (descriptor.inputs.count, places["paths"]!)
+        var rows = points
+        var missed: [Int] = []
+        for (k, start) in stride(from: 0, to: points.count, by: width).enumerated() {
+            var row = Array(points[start..<start + width])
+            var sums = sums(row)
+            while let found = sums, found.standardError > wanted, 2 * row[place] <= descriptor.inputs[place].upper {
+                row[place] *= 2
+                sums = self.sums(row, after: found)
+            }
+            if let sums, sums.standardError > wanted { missed.append(k) }
+            rows.replaceSubrange(start..<start + width, with: row)
+        }
+        var result = evaluate(rows, gradient: gradient)
+        for k in missed where result.statuses[k] == .ok { result.statuses[k] = .notConverged }
+        return result
     }
 }

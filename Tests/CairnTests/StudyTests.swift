@@ -362,6 +362,68 @@ import Testing
         }
     }
 
+    @Test func everyOracleIsPricedFromATable() throws {
+        // All inputs in the middle of their intervals, columns in reverse; a row that makes no sense; one without a number.
+        try Cairn.inFolder { folder in
+            let list = try Cairn.run(["oracle", "list", "--json"], in: folder).out
+            let names = try #require(JSONSerialization.jsonObject(with: Data(list.utf8)) as? [[String: Any]])
+            #expect(names.count >= 16)
+            for name in names.compactMap({ $0["name"] as? String }) {
+                let text = try Cairn.run(["oracle", "describe", name, "--json"], in: folder).out
+                let object = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+                let inputs = try #require(object["inputs"] as? [[String: Any]]).reversed()
+                let columns = inputs.compactMap { $0["name"] as? String }
+                let middle = inputs.map { input -> String in
+                    if let words = input["choices"] as? [String] { return words[0].uppercased() }
+                    if input["kind"] as? String == "integer" { return input["usual"] as! String }
+                    let (low, high) = (input["lower"] as! Double, input["upper"] as! Double)
+                    return "\(low + (high - low) / 2)"
+                }
+                let time = try #require(columns.firstIndex(of: "maturityYears"))
+                let rows = [nil, "-1", "nan", nil].map { odd in
+                    odd.map { middle[..<time] + [$0] + middle[(time + 1)...] } ?? middle[...]
+                }
+                let csv = ([columns[...]] + rows).map { $0.joined(separator: ",") }.joined(separator: "\n")
+                try Data(csv.utf8).write(to: folder.appending(path: "p.csv"))
+                let hasGradient = object["gradient"] as? String != "none"
+                let result = try Cairn.run(
+                    ["oracle", "price", name, "--input", "p.csv"] + (hasGradient ? ["--gradient"] : []), in: folder)
+                #expect(result.code == 0, "\(name): \(result.err)")
+                let lines = result.out.split(separator: "\n").map {
+                    $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+                }
+                try #require(lines.count == 5, "\(name): \(result.out)")
+                #expect(lines[1] == lines[4] && lines[1][2] == "ok", "\(name): \(lines[1])")
+                #expect(lines[1].allSatisfy { $0 == "ok" || Double($0)?.isFinite == true }, "\(name): \(lines[1])")
+                for bad in lines[2...3] { #expect(bad[0] == "" && bad[2] == "invalid", "\(name): \(bad)") }
+                let slopes = inputs.count { $0["kind"] as? String == "continuous" }
+                #expect(lines[0].count == 3 + (hasGradient ? slopes : 0))
+            }
+        }
+    }
+
+    @Test func pathsAreAddedForAStandardError() throws {
+        try Cairn.inFolder { folder in
+            func price(_ oracle: String, _ columns: String, _ row: String, _ more: String...) throws -> Cairn.Result {
+                let header = "strike,maturityYears,rate,volatility.1,volatility.2,correlation.1.2,"
+                let csv = "\(header)\(columns)\n1,1,0.03,0.2,0.3,0.5,\(row)\n"
+                try Data(csv.utf8).write(to: folder.appending(path: "p.csv"))
+                return try Cairn.run(["oracle", "price", oracle, "--input", "p.csv"] + more, in: folder)
+            }
+            let result = try price("himalaya", "paths", "2048", "--standard-error", "1e-5")
+            let fields = result.out.split(separator: "\n").last?.split(separator: ",") ?? []
+            try #require(result.code == 0 && fields.count == 3, "\(result.err)")
+            #expect(Double(fields[1])! <= 1e-5 && fields[2] == "ok")
+            let exact = try price("lookback", "paths", "2048", "--standard-error", "1e-5")
+            #expect(exact.code == 2 && exact.err.contains("no paths"))
+            // An input that may be left out, misspelt; and more shares than there may be.
+            let misspelt = try price("himalaya", "dividendYeild.1", "0.1")
+            #expect(misspelt.code == 2 && misspelt.err.contains("'dividendYield.1' meant"), "\(misspelt.err)")
+            let many = try price("himalaya", "volatility.99", "0.1")
+            #expect(many.code == 2 && many.err.contains("cannot have 99 shares"), "\(many.err)")
+        }
+    }
+
     @Test func oraclesAreListedAndDescribed() throws {
         try Cairn.inFolder { folder in
             #expect(try Cairn.run(["oracle", "list"], in: folder).out.contains("downAndOutPut"))

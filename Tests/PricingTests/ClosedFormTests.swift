@@ -12,8 +12,9 @@ import Testing
         /// By input; empty where the table has none.
         var derivatives: [Int: [Double]] = [:]
 
-        init(_ oracle: any Oracle) throws {
-            let name = oracle.descriptor.name
+        /// - Parameter name: of the table, if it is not the oracle's.
+        init(_ oracle: any Oracle, name: String? = nil) throws {
+            let name = name ?? oracle.descriptor.name
             let url = try #require(
                 Bundle.module.url(forResource: name, withExtension: "csv", subdirectory: "Resources"))
             let lines = try String(contentsOf: url, encoding: .utf8).split(separator: "\n").map {
@@ -247,16 +248,46 @@ import Testing
     }
 
     @Test func aBarrierWithoutDriftIsAReflection() throws {
-        // Share and variance uncorrelated, no drift: C(S) − (S/B) C(B²/S) with Heston's European call, both by Fourier
-        // integration (P. Carr, K. Ellis and V. Gupta, Journal of Finance 53 (1998)).
+        // Share and variance uncorrelated, no drift: Fourier integrals (Tests/References/heston_reflection.py), in all of
+        // the domain and at a volatility of variance of 0.01.
+        let oracle = HestonBarrier()
+        let table = try Table(oracle, name: "hestonReflection")
+        let valuations = oracle.evaluate(table.points, gradient: false)
+        #expect(table.prices.count == 32 && valuations.statuses.allSatisfy { $0 == .ok })
+        for (row, (price, reference)) in zip(valuations.prices, table.prices).enumerated() {
+            let width = oracle.descriptor.inputs.count
+            let point = Array(table.points[row * width..<(row + 1) * width])
+            #expect(abs(price - reference) < 2e-4, "\(price) \(reference) \(point)")
+        }
+    }
+
+    @Test func derivativesStopAtKinks() throws {
+        // A strike at the barrier leaves nothing to pay: the price is zero, and so is its derivative.
+        let oracle = DiscreteBarrier()
+        let terms = market.merging([
+            "optionType": "put", "barrierType": "downAndOut", "monitoringDates": "12", "strike": "100",
+            "barrier": "100",
+            "rebate": "0", "volatility": "0.1", "maturityYears": "0.1",
+        ]) { $1 }
+        let valuations = oracle.evaluate(try row(oracle, terms), gradient: true)
+        for (i, input) in oracle.descriptor.inputs.enumerated() where input.name == "strike" || input.name == "barrier"
+        {
+            #expect(abs(valuations.gradients[i]) < 1e-8, "\(input.name): \(valuations.gradients[i])")
+        }
+    }
+
+    @Test func anAsianOfFewWildSteps() throws {
+        // Three fixings in six years at a volatility of 1.4: steps of two standard deviations. By Gauss rules of 600 points on
+        // 14 standard deviations of two growths, the last in closed form; 900 points agree within 2e-12.
         let price = try price(
-            HestonBarrier(),
+            Asian(),
             [
-                "optionType": "call", "barrierType": "downAndOut", "spot": "100", "strike": "100", "barrier": "85",
-                "maturityYears": "1", "rate": "0.03", "dividendYield": "0.03", "variance": "0.09", "reversion": "1.5",
-                "meanVariance": "0.05", "varianceVolatility": "0.5", "correlation": "0",
+                "optionType": "call", "fixings": "3", "spot": "83.87995005759663", "strike": "96.12024721317673",
+                "maturityYears": "6.3652791933446595", "volatility": "1.4423970681771443",
+                "rate": "0.014651695587595534",
+                "dividendYield": "0",
             ])
-        #expect(abs(price - 8.230218957946) < 2e-5, "\(price)")
+        #expect(abs(price - 63.68186735058) < 1e-9, "\(price)")
     }
 
     @Test func anAsianWithOneFixingIsEuropean() throws {

@@ -185,6 +185,102 @@ import Testing
         }
     }
 
+    @Test(arguments: [MultiAsset.Product.altiplano, .autocallable]) func whatJumpsHasDerivatives(
+        _ product: MultiAsset.Product
+    ) throws {
+        // Two shares at one date; references integrate one of them in closed form and take differences.
+        for terms in try table("\(product.rawValue)2Gradient") {
+            let oracle = MultiAsset(product, assets: 2)
+            let valuations = oracle.evaluate(try row(oracle, terms), gradient: true)
+            let error = valuations.standardErrors[0]
+            #expect(abs(valuations.prices[0] - Double(terms["reference"]!)!) < 4 * error && error < 5e-5)
+            for (i, input) in oracle.descriptor.inputs.enumerated() {
+                guard let reference = terms["d_\(input.name)"].flatMap(Double.init) else { continue }
+                #expect(
+                    abs(valuations.gradients[i] - reference) < 1e-3,
+                    "\(input.name): \(valuations.gradients[i]) \(terms)")
+            }
+        }
+    }
+
+    @Test func aCertainPathIsJudgedAsTheContractSays() throws {
+        // Shares that stay where they are: at a level, and just below one.
+        var still = ["maturityYears": "2", "rate": "0.05", "coupon": "0.1", "observationDates": "4"]
+        for i in 1...3 {
+            still["volatility.\(i)"] = "0"
+            still["dividendYield.\(i)"] = "0.05"
+            for j in 1..<i { still["correlation.\(j).\(i)"] = "0.3" }
+        }
+        func certain(_ product: MultiAsset.Product, _ terms: [String: String]) throws -> Double {
+            try price(MultiAsset(product), still.merging(terms) { $1 }).price
+        }
+        let (early, late) = (exp(-0.025), exp(-0.1))
+        let called = try certain(.autocallable, ["autocallBarrier": "1", "protectionBarrier": "0.7"])
+        #expect(abs(called - 1.1 * early) < 1e-12)
+        let kept = try certain(.autocallable, ["autocallBarrier": "1.01", "protectionBarrier": "1"])
+        #expect(abs(kept - late) < 1e-12)
+        let lost = try certain(.autocallable, ["autocallBarrier": "1.02", "protectionBarrier": "1.01"])
+        #expect(abs(lost - late) < 1e-12)
+        let put = ["optionType": "put", "strike": "1.2"]
+        #expect(abs(try certain(.altiplano, put.merging(["barrier": "0.99"]) { $1 }) - 0.1 * late) < 1e-12)
+        // At the barrier is not above it.
+        #expect(abs(try certain(.altiplano, put.merging(["barrier": "1"]) { $1 }) - 0.2 * late) < 1e-12)
+    }
+
+    @Test(arguments: [MultiAsset.Product.altiplano, .autocallable], ["1", "-1"]) func sharesThatMoveTogetherOrAgainst(
+        _ product: MultiAsset.Product, correlation: String
+    ) throws {
+        // The limit of correlations that are nearly so.
+        let terms = [
+            "maturityYears": "1", "rate": "0.03", "coupon": "0.08", "observationDates": "3", "volatility.1": "0.2",
+            "volatility.2": "0.3", "strike": "1", "barrier": "0.8", "autocallBarrier": "1", "protectionBarrier": "0.7",
+        ]
+        let oracle = MultiAsset(product, assets: 2)
+        let at = try price(oracle, terms.merging(["correlation.1.2": correlation]) { $1 })
+        let near = try price(oracle, terms.merging(["correlation.1.2": "\(Double(correlation)! * 0.99999999)"]) { $1 })
+        let noise = (at.error * at.error + near.error * near.error).squareRoot()
+        #expect(abs(at.price - near.price) < 5 * noise + 1e-3, "\(at) \(near)")
+    }
+
+    @Test(arguments: MultiAsset.Product.allCases) func addedPathsGiveTheBitsOfAllAtOnce(_ product: MultiAsset.Product)
+        throws
+    {
+        let oracle = MultiAsset(product)
+        let place = oracle.descriptor.inputs.firstIndex { $0.name == "paths" }!
+        var point = try row(oracle, try table("\(product.rawValue)3")[1])
+        var sums: PathSums?
+        for paths in [2048.0, 4096, 4096, 65_536] {
+            point[place] = paths
+            sums = oracle.sums(point, after: sums)
+            let whole = oracle.evaluate(point, gradient: false)
+            let found = try #require(sums)
+            #expect(found == oracle.sums(point) && Double(found.paths) == paths)
+            #expect(found.price.bitPattern == whole.prices[0].bitPattern)
+            #expect(found.standardError.bitPattern == whole.standardErrors[0].bitPattern)
+        }
+    }
+
+    @Test func pathsAreAddedUntilTheErrorIsAsWanted() throws {
+        let oracle = MultiAsset(.himalaya)
+        let place = oracle.descriptor.inputs.firstIndex { $0.name == "paths" }!
+        let point = try row(oracle, three.merging(["paths": "2048"]) { $1 })
+        let bad = point.indices.map { $0 == place ? point[$0] : -1 }
+        let found = oracle.evaluate(point + bad, gradient: true, standardError: 1e-4)
+        let loose = oracle.evaluate(point, gradient: false)
+        #expect(found.statuses == [.ok, .invalid])
+        #expect(found.standardErrors[0] <= 1e-4 && loose.standardErrors[0] > 1e-4)
+        #expect(abs(found.prices[0] - loose.prices[0]) < 4 * loose.standardErrors[0])
+        // No more paths than `paths` may have.
+        let limited = MultiAsset(.everest, assets: 2)
+        let terms = [
+            "paths": "33554432", "maturityYears": "1", "rate": "0.03", "volatility.1": "0.2", "volatility.2": "0.3",
+            "correlation.1.2": "0.4",
+        ]
+        #expect(
+            limited.evaluate(try row(limited, terms), gradient: false, standardError: 1e-15).statuses == [.notConverged]
+        )
+    }
+
     @Test func aBadRowFailsAlone() throws {
         for product in MultiAsset.Product.allCases {
             let oracle = MultiAsset(product)

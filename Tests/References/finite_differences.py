@@ -244,6 +244,21 @@ def hestons():
         fine, coarse = heston(c, 9, 0.2, 9, 4, 24), heston(c, 8, 0.2, 8, 4, 20)
         rows.append(c | {"price": fine, "referenceError": abs(fine - coarse)})
         print(rows[-1], flush=True)
+    # Corners of the domain: both ends of everything, a barrier close by.
+    draw = random.Random(20261128)
+    def end(low, high):
+        return draw.choice([low, high, round(draw.uniform(low, high), 4)])
+    for k in range(4):
+        c = contract(draw.uniform, k)
+        if k % 3 == 0:
+            c["barrier"] = 98.0 if c["barrierType"] == "downAndOut" else 102.0
+        c |= {"maturityYears": end(0.1, 2), "rate": end(0, 0.1), "dividendYield": end(0, 0.1),
+              "variance": end(0.01, 0.16), "reversion": end(0.5, 4), "meanVariance": end(0.01, 0.16),
+              "varianceVolatility": draw.choice([0.1, 0.3, 0.6]),
+              "correlation": draw.choice([-0.9, 0.3, round(draw.uniform(-0.9, 0.3), 3)])}
+        fine, coarse = heston(c, 9, 0.2, 9, 4, 24), heston(c, 8, 0.2, 8, 4, 20)
+        rows.append(c | {"price": fine, "referenceError": abs(fine - coarse)})
+        print(rows[-1], flush=True)
     # A call below a barrier that it nearly reaches, with a variance that touches 0: not known well enough to be a reference.
     write("hestonBarrier", [row for row in rows if row["referenceError"] < 5e-5])
 

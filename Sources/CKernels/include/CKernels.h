@@ -153,12 +153,13 @@ typedef enum {
 } ck_product;
 
 /// A contract on the performances X_i of some underlyings: ln X_i at a date is drifts[date][i] + the sum over a <= i of
-/// factors[i][a] W_a(date), W independent Brownian motions of variance 1 at the last date.
+/// factors[i][a] W_a(date), W independent Brownian motions of variance 1 at the last date. Altiplano and autocallable are
+/// priced stepwise: their dates are equally spaced, a runs over all assets, and factors[i][0] is not negative.
 typedef struct {
     ck_product product;
     size_t assets, dates;
     const double *drifts;           // dates x assets
-    const double *factors;          // assets x assets, lower triangle
+    const double *factors;          // assets x assets, lower triangle (stepwise: full)
     const double *discounts;        // of each payment date; Himalaya has one more than it has dates
     const double *weights;          // basket: weights; best, worst: logarithms of the prices today
     const double *last_drifts, *last_deviations;  // Himalaya: of the step to the last fixing
@@ -176,11 +177,14 @@ typedef struct {
     double left_weight, right_weight, deviation;
 } ck_bridge_step;
 
-/// The mean discounted payoff of each contract over the 2^log2_paths (64 at least) points of a digital net: all xors of
-/// `shifts` with some of the directions, coordinate d's at directions[d * log2_paths + bit]. Coordinate (k * assets + a) is factor a's normal of bridge step k. All contracts have these assets and dates. Returns -1 if there is
-/// no memory.
-int ck_basket_means(const ck_basket *contracts, size_t count, size_t assets, size_t dates, const ck_bridge_step *bridge,
-                    const uint64_t *directions, const uint64_t *shifts, int log2_paths, double *means);
+/// Adds discounted payoffs of each contract to its eight sums, path i's to the one i mod 8, over blocks first … end - 1 of 64
+/// paths each. The 2^log2_paths (64 at least) paths are points of a digital net: all xors of `shifts` with some of the
+/// directions, coordinate d's at directions[d * log2_paths + bit]. Coordinate (k * assets + a) is factor a's normal of bridge
+/// step k. All contracts have these assets and dates, and are of one product. Blocks may be added in several calls, in
+/// order: the sums are the same bits. Returns -1 if there is no memory.
+int ck_basket_sums(const ck_basket *contracts, size_t count, size_t assets, size_t dates, const ck_bridge_step *bridge,
+                   const uint64_t *directions, const uint64_t *shifts, int log2_paths, size_t first, size_t end,
+                   double *sums);
 /// The normal numbers of fractions (the top 52 bits count, in the middle of their interval); `count` a multiple of 64.
 void ck_normals_of(const uint64_t *points, size_t count, double *normals);
 
