@@ -1,4 +1,8 @@
 // Dense layers and optimisers: the entry points. The work is in layers.inc.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define CK_TEMPLATE "layers.inc"
 #include "paths.h"
 
@@ -7,9 +11,9 @@ void ck_matmul(const float *a, size_t lda, size_t rows, size_t depth, const floa
     CK_DISPATCH(matmul)(a, lda, rows, depth, b, columns, start, epilogue, gate, ldgate, c, ldc);
 }
 
-void ck_outer_panel(const float *d, size_t ldd, const float *x, size_t ldx, size_t rows, size_t outputs, size_t width,
-                    int resume, float *g) {
-    CK_DISPATCH(outer_panel)(d, ldd, x, ldx, rows, outputs, width, resume, g);
+void ck_outer(const float *d, size_t ldd, const float *x, size_t ldx, size_t rows, size_t first, size_t outputs,
+              size_t columns, int resume, float *g, size_t all) {
+    CK_DISPATCH(outer)(d, ldd, x, ldx, rows, first, outputs, columns, resume, g, all);
 }
 
 void ck_column_sums(const float *d, size_t ldd, size_t rows, size_t columns, int resume, float *g) {

@@ -11,6 +11,11 @@
 
 enum { SPINS = 2000 };
 
+/// Which item of a thread's part is next, on a cache line of its own.
+typedef struct {
+    _Alignas(64) atomic_int next;
+} place;
+
 struct ck_team {
     int size;
     pthread_t *threads;
@@ -21,6 +26,7 @@ struct ck_team {
     atomic_int stopping;
     pthread_mutex_t mutex;
     pthread_cond_t started, finished;
+    place *places;
 };
 
 typedef struct {
@@ -74,12 +80,18 @@ ck_team *ck_team_create(int size) {
     pthread_mutex_init(&team->mutex, 0);
     pthread_cond_init(&team->started, 0);
     pthread_cond_init(&team->finished, 0);
-    team->threads = calloc((size_t)(size > 1 ? size : 1), sizeof *team->threads);
+    const size_t most = size > 1 ? (size_t)size : 1;
+    team->threads = calloc(most, sizeof *team->threads);
+    team->places = aligned_alloc(_Alignof(place), most * sizeof *team->places);
+    if (!team->places) {
+        ck_team_destroy(team);
+        return 0;
+    }
     for (int thread = 1; thread < size; thread++) {
-        seat *place = malloc(sizeof *place);
-        if (place) *place = (seat){team, thread};
-        if (!place || !team->threads || pthread_create(&team->threads[thread], 0, help, place)) {
-            free(place);
+        seat *mine = malloc(sizeof *mine);
+        if (mine) *mine = (seat){team, thread};
+        if (!mine || !team->threads || pthread_create(&team->threads[thread], 0, help, mine)) {
+            free(mine);
             ck_team_destroy(team);
             return 0;
         }
@@ -104,6 +116,34 @@ void ck_team_run(ck_team *team, void (*body)(void *context, int thread), void *c
     }
 }
 
+typedef struct {
+    ck_team *team;
+    int items;
+    void (*body)(void *, int);
+    void *context;
+} shared;
+
+static void take(void *context, int thread) {
+    const shared *work = context;
+    const int size = work->team->size;
+    for (int other = 0; other < size; other++) {
+        const int part = (thread + other) % size;
+        const int end = (int)((long)work->items * (part + 1) / size);
+        atomic_int *next = &work->team->places[part].next;
+        for (int item; (item = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < end;) {
+            work->body(work->context, item);
+        }
+    }
+}
+
+void ck_team_share(ck_team *team, int items, void (*body)(void *context, int item), void *context) {
+    shared work = {team, items, body, context};
+    for (int part = 0; part < team->size; part++) {
+        atomic_store(&team->places[part].next, (int)((long)items * part / team->size));
+    }
+    ck_team_run(team, take, &work);
+}
+
 void ck_team_destroy(ck_team *team) {
     if (!team) return;
     if (team->size > 1) {
@@ -112,6 +152,7 @@ void ck_team_destroy(ck_team *team) {
         for (int thread = 1; thread < team->size; thread++) pthread_join(team->threads[thread], 0);
     }
     free(team->threads);
+    free(team->places);
     pthread_cond_destroy(&team->finished);
     pthread_cond_destroy(&team->started);
     pthread_mutex_destroy(&team->mutex);

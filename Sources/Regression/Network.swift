@@ -118,12 +118,15 @@ package final class PackedLayer: @unchecked Sendable {
         self.shape = shape
         (forward, backward, biases) = (buffers[0], buffers[1], buffers[2])
         shape.pack(layer, into: backward, biases)
-        for (start, _) in shape.inputPanels { repack(panel: start, outputs: 0..<shape.outputs) }
+        repack(outputs: 0..<shape.outputs)
     }
 
-    /// Copies `outputs` of the input panel that starts at input `start` from `backward` to `forward`.
-    func repack(panel start: Int, outputs: Range<Int>) {
-        let width = min(Int(CK_PANEL), shape.paddedInputs - start)
+    /// Copies `outputs` from `backward` to `forward`.
+    func repack(outputs: Range<Int>) {
+        for (start, width) in shape.inputPanels { repack(panel: start, width, outputs) }
+    }
+
+    private func repack(panel start: Int, _ width: Int, _ outputs: Range<Int>) {
         let from = backward.start + start * shape.outputs
         let inputs = min(width, shape.inputs - start)
         var o = outputs.lowerBound
@@ -136,6 +139,26 @@ package final class PackedLayer: @unchecked Sendable {
                 forward.start + panel * shape.inputs + start * panelWidth + o - panel, panelWidth)
             o = end
         }
+    }
+
+    /// Numbers that belong to the weights, packed like `backward` (which may be them), in a new order of neurons: those of
+    /// output `outputs[o]` and input `inputs[i]` come to output o and input i.
+    func reorder(_ packed: FloatBuffer, outputs: [Int], inputs: [Int]) {
+        let old = [Float](UnsafeBufferPointer(start: packed.start, count: packed.count))
+        for (start, width) in shape.inputPanels {
+            for o in outputs.indices {
+                let row = packed.start + start * shape.outputs + o * width
+                for i in start..<min(start + width, inputs.count) {
+                    row[i - start] = old[place(outputs[o], inputs[i])]
+                }
+            }
+        }
+    }
+
+    /// Where the weight of an output and an input is in `backward`.
+    private func place(_ output: Int, _ input: Int) -> Int {
+        let panel = input / Int(CK_PANEL) * Int(CK_PANEL)
+        return panel * shape.outputs + output * min(Int(CK_PANEL), shape.paddedInputs - panel) + input - panel
     }
 
     package var layer: Surrogate.Layer { shape.layer(backward, biases) }

@@ -20,14 +20,23 @@ package final class ThreadTeam: @unchecked Sendable {
 
     /// Calls `body(thread)` for each thread at the same time and returns when all are done.
     package func run(_ body: (_ thread: Int) -> Void) {
+        call(body) { ck_team_run(team, $0, $1) }
+    }
+
+    /// Calls `body(item)` once for each item of `0..<items` and returns when all are done. Each thread begins with its
+    /// part of them, the same each time, and then helps the others.
+    package func share(_ items: Int, _ body: (_ item: Int) -> Void) {
+        call(body) { ck_team_share(team, Int32(items), $0, $1) }
+    }
+
+    private func call(
+        _ body: (Int) -> Void,
+        by function: (@convention(c) (UnsafeMutableRawPointer?, Int32) -> Void, UnsafeMutableRawPointer) -> Void
+    ) {
         withoutActuallyEscaping(body) { body in
             var body = body
             withUnsafeMutablePointer(to: &body) { pointer in
-                ck_team_run(
-                    team,
-                    { context, thread in
-                        context!.assumingMemoryBound(to: ((Int) -> Void).self).pointee(Int(thread))
-                    }, pointer)
+                function({ $0!.assumingMemoryBound(to: ((Int) -> Void).self).pointee(Int($1)) }, pointer)
             }
         }
     }

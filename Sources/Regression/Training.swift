@@ -4,6 +4,9 @@
 // the weights: each thread takes some blocks of weights, sums their gradients over all rows of the batch in row order,
 // and applies the optimiser. Every number is computed by one thread in one order, so the result does not depend on how
 // many threads there are.
+//
+// Kernels pass over what is zero for some neighbouring rows or neurons at once (see CKernels.h). So that neurons that are
+// seldom active are neighbours, those of a layer are put in order of their activity after each epoch.
 
 internal import CKernels
 
@@ -127,15 +130,19 @@ public final class Training {
     private let team: ThreadTeam
     private let layers: [PackedLayer]
     private let parts: [Part]
-    /// What each thread does in the second phase.
-    private let shares: [[Work]]
+    /// What the threads share in the second phase.
+    private let blocks: [Block]
     private let activations: Activations
     private var errors: [Double]
 
     private var epochsDone = 0
+    /// Rows of the last piece, whose activations are still there.
+    private var lastRows = 0
     private var history: [Double] = []
     private var decay: (first: Double, second: Double) = (1, 1)
     public private(set) var isFinished = false
+    /// For each layer and each of its outputs as they are now, which output it was at the start.
+    package private(set) var neurons: [[Int]]
 
     /// Gradient and optimiser memory of one layer.
     private struct Part {
@@ -147,20 +154,16 @@ public final class Training {
         var biasSecond: FloatBuffer
     }
 
-    /// Some outputs of one panel of inputs; the first panel's have the outputs' biases with them.
-    private struct Work {
+    /// Some outputs of a layer: their weights and biases.
+    private struct Block {
         var layer: Int
-        var panel: Int
-        var width: Int
         var outputs: Range<Int>
-
-        var cost: Int { width * outputs.count }
     }
 
     /// Rows whose activations are kept at once; a larger batch goes through in several pieces.
-    private static let pieceRows = 4096
+    private static let pieceRows = 4096 / Int(CK_ROWS) * Int(CK_ROWS)
     /// Outputs per block of weights: whole register tiles, and small enough to share the work evenly.
-    private static let blockOutputs = 96
+    private static let blockOutputs = 48
 
     /// - Parameters:
     ///   - surrogate: where to start.
@@ -181,6 +184,7 @@ public final class Training {
         self.run = run
         team = ThreadTeam(size: threads)
         layers = PackedLayer.pack(surrogate.layers)
+        neurons = layers.map { Array(0..<$0.shape.outputs) }
         let buffers = FloatBuffer.adjacent(
             layers.flatMap { layer in
                 [layer.backward.count, layer.biases.count].flatMap { [Int](repeating: $0, count: 3) }
@@ -191,7 +195,11 @@ public final class Training {
                 gradient: own[0], first: own[1], second: own[2], biasGradient: own[3], biasFirst: own[4],
                 biasSecond: own[5])
         }
-        shares = Self.share(layers, among: team.size)
+        blocks = layers.enumerated().flatMap { l, layer in
+            stride(from: 0, to: layer.shape.outputs, by: Self.blockOutputs).map {
+                Block(layer: l, outputs: $0..<min($0 + Self.blockOutputs, layer.shape.outputs))
+            }
+        }
         let batch = settings.rows(of: samples.count)
         let rows = min(Self.pieceRows, batch + Self.secondRows(batch, self.second))
         activations = Activations(layers, rows: rows)
@@ -241,28 +249,6 @@ public final class Training {
         second.map { min($0.samples.count, max(1, batch / 4)) } ?? 0
     }
 
-    private static func share(_ layers: [PackedLayer], among threads: Int) -> [[Work]] {
-        var all: [Work] = []
-        for (l, layer) in layers.enumerated() {
-            for (panel, width) in layer.shape.inputPanels {
-                for o in stride(from: 0, to: layer.shape.outputs, by: blockOutputs) {
-                    all.append(
-                        Work(
-                            layer: l, panel: panel, width: width,
-                            outputs: o..<min(o + blockOutputs, layer.shape.outputs)))
-                }
-            }
-        }
-        let total = all.reduce(0) { $0 + $1.cost }
-        var shares = [[Work]](repeating: [], count: threads)
-        var before = 0
-        for work in all {
-            shares[min(threads - 1, before * threads / total)].append(work)
-            before += work.cost
-        }
-        return shares
-    }
-
     /// The surrogate as it is now.
     public var surrogate: Surrogate { Surrogate(layers: layers.map(\.layer)) }
 
@@ -300,6 +286,7 @@ public final class Training {
         guard mse.isFinite else { throw TrainingDiverged(epoch: epochsDone) }
         history.append(mse)
         isFinished = epochsDone >= settings.epochs || hasSettled
+        orderNeurons()
         return EpochReport(epoch: epochsDone, trainingMSE: mse, learningRate: rate, isLast: isFinished)
     }
 
@@ -327,6 +314,30 @@ public final class Training {
         }
     }
 
+    /// Puts the neurons of each hidden layer in order of how many rows of the last piece they were active in.
+    private func orderNeurons() {
+        var inputs = Array(0..<layers[0].shape.inputs)
+        for (l, (layer, part)) in zip(layers, parts).enumerated() {
+            var outputs = Array(0..<layer.shape.outputs)
+            if l + 1 < layers.count {
+                let (values, stride) = (activations.values[l + 1].start, activations.strides[l + 1])
+                var active = [Int](repeating: 0, count: outputs.count)
+                for row in 0..<lastRows { for o in outputs where values[row * stride + o] > 0 { active[o] += 1 } }
+                outputs.sort { (active[$1], $0) < (active[$0], $1) }
+            }
+            for packed in [layer.backward, part.first, part.second] {
+                layer.reorder(packed, outputs: outputs, inputs: inputs)
+            }
+            for numbers in [layer.biases, part.biasFirst, part.biasSecond] {
+                let old = [Float](UnsafeBufferPointer(start: numbers.start, count: numbers.count))
+                for o in outputs.indices { numbers.start[o] = old[outputs[o]] }
+            }
+            layer.repack(outputs: outputs.indices)
+            neurons[l] = outputs.map { neurons[l][$0] }
+            inputs = outputs
+        }
+    }
+
     /// One step on some rows, the second set's as −1 − row; returns the sum of squared errors on the first set's.
     private func take(_ rows: [Int32], firstCount: Int, rate: Double) -> Double {
         passStep()
@@ -345,22 +356,30 @@ public final class Training {
             errors.withUnsafeMutableBufferPointer { errors in
                 let errors = UncheckedSendable(errors)
                 team.run { thread in
-                    let share = piece.count * thread / threads..<piece.count * (thread + 1) / threads
+                    let share = Self.part(thread, of: threads, 0..<piece.count)
                     self.propagate(piece, share, weights: weights, errors: errors.value)
                 }
             }
-            team.run { thread in
-                for work in self.shares[thread] {
-                    self.perform(work, rows: piece.count, resume: resume, update: isLast ? rate : nil)
-                }
+            team.share(blocks.count) { block in
+                self.update(self.blocks[block], rows: piece.count, resume: resume, rate: isLast ? rate : nil)
             }
             for (r, row) in zip(piece.indices, piece) where row >= 0 {
                 let error = errors[r - piece.startIndex]
                 squares += error * error
             }
             start = piece.endIndex
+            lastRows = piece.count
         }
         return squares
+    }
+
+    /// One of some parts of rows: like sizes, and ends between the groups of rows that a register tile takes, so that rows
+    /// are grouped alike for any number of parts.
+    private static func part(_ part: Int, of parts: Int, _ rows: Range<Int>) -> Range<Int> {
+        let tile = Int(CK_ROWS)
+        let tiles = (rows.count + tile - 1) / tile
+        func end(_ part: Int) -> Int { min(rows.upperBound, rows.lowerBound + tiles * part / parts * tile) }
+        return end(part)..<end(part + 1)
     }
 
     private struct UncheckedSendable<Value>: @unchecked Sendable {
@@ -389,8 +408,7 @@ public final class Training {
         // Tiles of like size, so that none is a remnant.
         let tiles = (share.count + Network.tileRows - 1) / Network.tileRows
         for tile in 0..<tiles {
-            let rows =
-                share.lowerBound + share.count * tile / tiles..<share.lowerBound + share.count * (tile + 1) / tiles
+            let rows = Self.part(tile, of: tiles, share)
             Network.forward(layers, activations, rows)
             for r in rows {
                 let row = Int(piece[piece.startIndex + r])
@@ -404,29 +422,28 @@ public final class Training {
     }
 
     /// The second phase for some weights: sum their gradients over `rows` rows and, with a rate, step.
-    private func perform(_ work: Work, rows: Int, resume: Bool, update rate: Double?) {
-        let (layer, part, outputs) = (layers[work.layer], parts[work.layer], work.outputs)
-        let slopes = activations.gradients[work.layer + 1].start + outputs.lowerBound
-        let stride = activations.strides[work.layer + 1]
-        let offset = work.panel * layer.shape.outputs + outputs.lowerBound * work.width
-        ck_outer_panel(
-            slopes, stride, activations.values[work.layer].start + work.panel, activations.strides[work.layer], rows,
-            outputs.count, work.width, resume ? 1 : 0, part.gradient.start + offset)
-        if let rate {
-            step(
-                layer.backward.start + offset, part.gradient.start + offset, part.first.start + offset,
-                part.second.start + offset, outputs.count * work.width, rate)
-            layer.repack(panel: work.panel, outputs: outputs)
-        }
-        guard work.panel == 0 else { return }
+    private func update(_ block: Block, rows: Int, resume: Bool, rate: Double?) {
+        let (layer, part, outputs) = (layers[block.layer], parts[block.layer], block.outputs)
+        let slopes = activations.gradients[block.layer + 1].start
+        let stride = activations.strides[block.layer + 1]
+        ck_outer(
+            slopes, stride, activations.values[block.layer].start, activations.strides[block.layer], rows,
+            outputs.lowerBound, outputs.count, layer.shape.paddedInputs, resume ? 1 : 0, part.gradient.start,
+            layer.shape.outputs)
         // The same columns of slopes again, while they are in the cache.
         let (first, count) = (outputs.lowerBound, LayerShape.padded(outputs.count))
-        ck_column_sums(slopes, stride, rows, count, resume ? 1 : 0, part.biasGradient.start + first)
-        if let rate {
+        ck_column_sums(slopes + first, stride, rows, count, resume ? 1 : 0, part.biasGradient.start + first)
+        guard let rate else { return }
+        for (panel, width) in layer.shape.inputPanels {
+            let offset = panel * layer.shape.outputs + outputs.lowerBound * width
             step(
-                layer.biases.start + first, part.biasGradient.start + first, part.biasFirst.start + first,
-                part.biasSecond.start + first, count, rate)
+                layer.backward.start + offset, part.gradient.start + offset, part.first.start + offset,
+                part.second.start + offset, outputs.count * width, rate)
         }
+        layer.repack(outputs: outputs)
+        step(
+            layer.biases.start + first, part.biasGradient.start + first, part.biasFirst.start + first,
+            part.biasSecond.start + first, count, rate)
     }
 
     private func step(

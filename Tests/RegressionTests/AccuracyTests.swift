@@ -24,7 +24,7 @@ import Testing
             ck_matmul(a, depth, rows, depth, b, columns, start, CK_IDENTITY, nil, 0, &c, columns)
             var g = [Float](repeating: 0, count: rows * 64)
             // As gradients: the batch has `depth` rows, of `rows` outputs and 64 inputs.
-            ck_outer_panel(a, rows, b, 64, depth, rows, 64, 0, &g)
+            ck_outer(a, rows, b, 64, depth, 0, rows, 64, 0, &g, rows)
             var sums = [Float](repeating: 0, count: 16)
             ck_column_sums(b, 16, depth, 16, 0, &sums)
             for r in 0..<rows {
@@ -103,13 +103,32 @@ import Testing
             ck_matmul([tiny], 1, 1, 1, [Float](repeating: 1, count: 16), 16, nil, CK_GATE, gate, 16, &c, 16)
             #expect(c.allSatisfy { $0 == tiny }, "\(path): a subnormal gate is open")
             var g = [Float](repeating: 0, count: 16)
-            ck_outer_panel([tiny], 1, [Float](repeating: 0.5, count: 16), 16, 1, 1, 16, 0, &g)
+            ck_outer([tiny], 1, [Float](repeating: 0.5, count: 16), 16, 1, 0, 1, 16, 0, &g, 1)
             #expect(g.allSatisfy { $0 == tiny / 2 }, "\(path)")
             ck_column_sums([Float](repeating: tiny, count: 48), 16, 3, 16, 0, &g)
             #expect(g.allSatisfy { $0 == 3 * tiny }, "\(path)")
-            var (w, m) = ([Float](repeating: 0, count: 16), [Float](repeating: 0, count: 16))
-            ck_momentum(&w, g, &m, 16, 0.5, 1)
-            #expect(w.allSatisfy { $0 == -3 * tiny } && m.allSatisfy { $0 == 3 * tiny }, "\(path)")
+        }
+    }
+
+    @Test func momentsBelowTheirLeastAreZero() {
+        let least = Float(sign: .plus, exponent: -100, significand: 1)
+        let zeros = [Float](repeating: 0, count: 32)
+        onEveryPath { path in
+            // Half of what is left of the moments is kept by the first 16 weights and too little by the others.
+            var m = [Float](repeating: 2 * least, count: 16) + [Float](repeating: least, count: 16)
+            var (v, w) = (m, zeros)
+            ck_adam(&w, zeros, &m, &v, 32, 0.5, 0.5, 1, 1, 1e-8)
+            let halves = [Float](repeating: least, count: 16) + zeros.prefix(16)
+            #expect(m == halves && v == halves, "\(path)")
+            #expect(w.prefix(16).allSatisfy { $0 < 0 } && w.suffix(16).allSatisfy { $0 == 0 }, "\(path)")
+            // Without a moment, only v changes.
+            (m, v, w) = (zeros, [Float](repeating: 1, count: 32), [Float](repeating: 3, count: 32))
+            ck_adam(&w, zeros, &m, &v, 32, 0.5, 0.5, 1, 1, 1e-8)
+            #expect(m == zeros && w.allSatisfy { $0 == 3 } && v.allSatisfy { $0 == 0.5 }, "\(path)")
+            m = [Float](repeating: -2 * least, count: 16) + [Float](repeating: -least, count: 16)
+            w = zeros
+            ck_momentum(&w, zeros, &m, 32, 0.5, 1)
+            #expect(m == halves.map { -$0 } && w == halves, "\(path)")
         }
     }
 
@@ -124,7 +143,7 @@ import Testing
                 ck_matmul(a, 3, 8, 3, b, 16, nil, CK_IDENTITY, nil, 0, &c, 16)
                 for r in 0..<8 { for n in 0..<16 { #expect(c[r * 16 + n].isFinite == (r != 4), "\(path)") } }
                 var g = [Float](repeating: 0, count: 3 * 16)
-                ck_outer_panel(a, 3, [Float](repeating: 1, count: 8 * 16), 16, 8, 3, 16, 0, &g)
+                ck_outer(a, 3, [Float](repeating: 1, count: 8 * 16), 16, 8, 0, 3, 16, 0, &g, 3)
                 for o in 0..<3 { for n in 0..<16 { #expect(g[o * 16 + n].isFinite == (o != 1), "\(path)") } }
                 var w = [Float](repeating: 1, count: 16)
                 var (m, v) = ([Float](repeating: 0, count: 16), [Float](repeating: 0, count: 16))

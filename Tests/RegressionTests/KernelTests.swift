@@ -22,12 +22,25 @@ import Testing
         return c
     }
 
+    /// Rows of numbers as they are behind ReLU: some columns are zero always, some often, some never.
+    private func behindReLU(_ dice: inout Dice, _ rows: Int, _ width: Int) -> [Float] {
+        let sparsity = (0..<width).map { _ in dice.int(0...3) }
+        let busy = dice.int(0...2)
+        return (0..<rows * width).map { k in
+            let value = dice.floats(1)[0]
+            return sparsity[k % width] > busy || dice.int(0...3) < sparsity[k % width] ? 0 : value
+        }
+    }
+
     @Test(arguments: 0..<40) func matmulIsOneChainPerElement(_ seed: Int) {
         var dice = Dice(UInt64(seed))
-        let (rows, depth, columns) = (dice.int(1...20), dice.int(0...40), 16 * dice.int(1...9))
+        let (rows, columns) = (dice.int(1...20), 16 * dice.int(1...9))
+        // Some are deeper than what one list of live elements covers.
+        let depth = dice.int(0...(seed % 10 == 9 ? 1200 : 40))
         let (lda, ldc, ldgate) = (depth + dice.int(0...5), columns + 16, columns + 32)
-        let (a, b) = (dice.floats(rows * lda + 1), dice.floats(depth * columns))
-        let (start, gate) = (dice.floats(columns), dice.floats(rows * ldgate))
+        let a = seed.isMultiple(of: 2) ? dice.floats(rows * lda + 1) : behindReLU(&dice, rows, lda)
+        let b = dice.floats(depth * columns)
+        let (start, gate) = (dice.floats(columns), behindReLU(&dice, rows, ldgate))
         let expected = product(a, lda, rows, depth, b, columns, start: start)
         onEveryPath { path in
             for epilogue in [CK_IDENTITY, CK_RELU, CK_GATE] {
@@ -48,25 +61,31 @@ import Testing
 
     @Test(arguments: 0..<40) func weightGradientsAreOneChainPerElement(_ seed: Int) {
         var dice = Dice(UInt64(1000 + seed))
-        let (rows, outputs, width) = (dice.int(1...40), dice.int(1...50), 16 * dice.int(1...4))
-        let (ldd, ldx) = (outputs + dice.int(0...7), width + dice.int(0...9))
-        let (d, x) = (dice.floats(rows * ldd), dice.floats(rows * ldx))
+        let (rows, all, columns) = (dice.int(1...200), dice.int(1...120), 16 * dice.int(1...9))
+        let (ldd, ldx) = (all + dice.int(0...7), columns + dice.int(0...9))
+        let (d, x) = (behindReLU(&dice, rows, ldd), behindReLU(&dice, rows, ldx))
         let cut = dice.int(0...rows)
+        let first = dice.int(0...all - 1)
+        let outputs = dice.int(1...all - first)
         onEveryPath { path in
-            var g = [Float](repeating: 3, count: outputs * width)
-            ck_outer_panel(d, ldd, x, ldx, rows, outputs, width, 0, &g)
-            for o in 0..<outputs {
-                for n in 0..<width {
+            var g = [Float](repeating: 3, count: all * columns)
+            ck_outer(d, ldd, x, ldx, rows, first, outputs, columns, 0, &g, all)
+            for o in 0..<all {
+                for n in 0..<columns {
+                    let panel = n / 64 * 64
+                    let value = g[panel * all + o * min(64, columns - panel) + n - panel]
                     var sum: Float = 0
                     for r in 0..<rows { sum = sum.addingProduct(d[r * ldd + o], x[r * ldx + n]) }
-                    #expect(g[o * width + n].bitPattern == sum.bitPattern, "\(path) [\(o), \(n)]")
+                    let expected = first..<first + outputs ~= o ? sum + 0 : 3
+                    #expect(value.bitPattern == expected.bitPattern, "\(path) [\(o), \(n)]")
                 }
             }
             // A batch in two pieces gives the same bits.
-            var pieces = [Float](repeating: 3, count: outputs * width)
-            ck_outer_panel(d, ldd, x, ldx, cut, outputs, width, 0, &pieces)
-            ck_outer_panel(
-                Array(d[(cut * ldd)...]), ldd, Array(x[(cut * ldx)...]), ldx, rows - cut, outputs, width, 1, &pieces)
+            var pieces = [Float](repeating: 3, count: all * columns)
+            ck_outer(d, ldd, x, ldx, cut, first, outputs, columns, 0, &pieces, all)
+            ck_outer(
+                Array(d[(cut * ldd)...]), ldd, Array(x[(cut * ldx)...]), ldx, rows - cut, first, outputs, columns, 1,
+                &pieces, all)
             #expect(bits(pieces) == bits(g))
         }
     }
@@ -212,5 +231,17 @@ import Testing
             }
         }
         #expect(counts.allSatisfy { $0 == 2000 })
+        for items in [0, 1, 5, 100] {
+            var counts = [Int32](repeating: 0, count: items)
+            for _ in 0..<500 {
+                counts.withUnsafeMutableBufferPointer { counts in
+                    ck_team_share(
+                        team, Int32(items),
+                        { context, item in context!.assumingMemoryBound(to: Int32.self)[Int(item)] += 1 },
+                        counts.baseAddress)
+                }
+            }
+            #expect(counts.allSatisfy { $0 == 500 }, "each of \(items) items is done once")
+        }
     }
 }

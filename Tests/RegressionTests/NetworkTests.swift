@@ -132,7 +132,7 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
                 #expect(abs(report.trainingMSE - loss) < 1e-4 * loss, "\(optimizer)")
             }
             #expect(training.isFinished)
-            for (ours, theirs) in zip(training.surrogate.layers, expected.layers) {
+            for (ours, theirs) in zip(asStarted(training), expected.layers) {
                 for (a, b) in zip(ours.weights, theirs.weights) { #expect(abs(Double(a) - b) < 2e-4) }
                 for (a, b) in zip(ours.biases, theirs.biases) { #expect(abs(Double(a) - b) < 2e-4) }
             }
@@ -147,7 +147,7 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
         let training = Training(
             reference.surrogate, samples: reference.samples, settings: one, randomSeed: 1, run: 0, threads: 1)
         _ = try training.epoch()
-        for (k, layer) in training.surrogate.layers.enumerated() {
+        for (k, layer) in asStarted(training).enumerated() {
             for (j, w) in layer.weights.enumerated() {
                 let gradient = reference.start[k].weights[j] - Double(w)
                 #expect(abs(gradient - reference.weightGradients[k].weights[j]) < 1e-5)
@@ -156,6 +156,60 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
                 let gradient = reference.start[k].biases[j] - Double(b)
                 #expect(abs(gradient - reference.weightGradients[k].biases[j]) < 1e-5)
             }
+        }
+    }
+
+    @Test func neuronsComeInOrderOfTheirActivity() throws {
+        let samples = samples(300, 4)
+        let training = Training(
+            Surrogate(dimension: 5, hidden: [40, 33], randomSeed: 2), samples: samples,
+            settings: TrainingSettings(batch: .full, epochs: 3, schedule: .constant), randomSeed: 1, run: 0, threads: 2)
+        var before = training.surrogate
+        while !training.isFinished {
+            let known = training.neurons
+            _ = try training.epoch()
+            // By the activity before the step: its activations are those that there were.
+            for l in 0..<2 {
+                let active = activity(before, samples.inputs, layer: l)
+                let places = training.neurons[l].map { known[l].firstIndex(of: $0)! }
+                for (a, b) in zip(places, places.dropFirst()) { #expect((active[b], a) < (active[a], b)) }
+                #expect(training.neurons[l].sorted() == Array(0..<training.neurons[l].count))
+            }
+            before = training.surrogate
+        }
+        // The same function: only neurons have moved.
+        let moved = Network(Surrogate(layers: asStarted(training))).predict(samples.inputs)
+        for (a, b) in zip(Network(before).predict(samples.inputs), moved) { #expect(abs(a - b) < 1e-5) }
+    }
+
+    /// In how many rows each neuron of a hidden layer is active.
+    private func activity(_ surrogate: Surrogate, _ inputs: [Double], layer: Int) -> [Int] {
+        var counts = [Int](repeating: 0, count: surrogate.layers[layer].outputs)
+        for row in 0..<inputs.count / surrogate.layers[0].inputs {
+            var x = inputs[row * 5..<row * 5 + 5].map { Float($0) }
+            for l in surrogate.layers[...layer] {
+                x = (0..<l.outputs).map { o in
+                    max(0, x.indices.reduce(l.biases[o]) { $0.addingProduct(x[$1], l.weights[o * l.inputs + $1]) })
+                }
+            }
+            for (o, value) in x.enumerated() where value > 0 { counts[o] += 1 }
+        }
+        return counts
+    }
+
+    /// The layers with their neurons where they were at the start.
+    private func asStarted(_ training: Training) -> [Surrogate.Layer] {
+        var inputs = Array(0..<training.surrogate.layers[0].inputs)
+        return zip(training.surrogate.layers, training.neurons).map { layer, outputs in
+            var started = layer
+            for (o, output) in outputs.enumerated() {
+                started.biases[output] = layer.biases[o]
+                for (i, input) in inputs.enumerated() {
+                    started.weights[output * layer.inputs + input] = layer.weights[o * layer.inputs + i]
+                }
+            }
+            inputs = outputs
+            return started
         }
     }
 
@@ -171,13 +225,13 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
 
     private func train(
         _ settings: TrainingSettings, threads: Int, second: WeightedSamples? = nil, count: Int = 300, seed: UInt64 = 1
-    ) throws -> (surrogate: Surrogate, reports: [EpochReport]) {
+    ) throws -> (surrogate: Surrogate, reports: [EpochReport], asStarted: [Surrogate.Layer]) {
         let training = Training(
             Surrogate(dimension: 5, hidden: [40, 33], randomSeed: 2), samples: samples(count, 3), second: second,
             settings: settings, randomSeed: seed, run: 0, threads: threads)
         var reports: [EpochReport] = []
         while !training.isFinished { reports.append(try training.epoch()) }
-        return (training.surrogate, reports)
+        return (training.surrogate, reports, asStarted(training))
     }
 
     @Test func resultsDoNotDependOnThreadsOrPath() throws {
@@ -205,7 +259,7 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
         let asRows = try train(TrainingSettings(batch: .rows(9000), epochs: 1), threads: 1, count: 9000)
         #expect(whole.reports[0].trainingMSE.isFinite)
         // The same samples in another order: equal but for rounding.
-        for (a, b) in zip(whole.surrogate.layers, asRows.surrogate.layers) {
+        for (a, b) in zip(whole.asStarted, asRows.asStarted) {
             for (x, y) in zip(a.weights, b.weights) { #expect(abs(x - y) < 1e-3) }
         }
     }

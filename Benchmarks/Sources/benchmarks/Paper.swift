@@ -24,6 +24,14 @@ enum Paper {
     static let training = 3 * forward - 2 * Double(domain.dimension * hidden[0])
 
     static let surrogate = Surrogate(dimension: domain.dimension, hidden: hidden, randomSeed: 1)
+    /// One whose activations are all above zero, so that no arithmetic can be left out.
+    static let dense = Surrogate(
+        layers: surrogate.layers.map { layer in
+            var layer = layer
+            layer.weights = layer.weights.map { abs($0) + 1e-3 }
+            layer.biases = layer.biases.map { _ in 0.1 }
+            return layer
+        })
 
     /// Rows drawn uniformly from the domain, normalised.
     static func inputs(_ count: Int) -> [Double] {

@@ -46,10 +46,17 @@ void ck_free(void *memory);
 // for each k, its columns side by side: element (k, n) of a K × N matrix is at
 //     panel(n / CK_PANEL) + k * width(panel) + n % CK_PANEL,   panel p starting at p * CK_PANEL * K.
 
-enum { CK_LANES = 16, CK_PANEL = 64 };
+// Products go by CK_ROWS rows of the result at a time.
+
+enum { CK_LANES = 16, CK_PANEL = 64, CK_ROWS = 6 };
 
 /// What happens to an element after its sum.
 typedef enum { CK_IDENTITY = 0, CK_RELU = 1, CK_GATE = 2 } ck_epilogue;
+
+//
+// Sums leave out terms whose factor from the activations (a, d) is zero, where that holds for some neighbours too: half
+// to three quarters of a fitted network's are, behind ReLU. With weights and activations that are finite this changes
+// nothing but the sign of a zero, and no sum is ever stored as -0.
 
 /// c[r, n] = epilogue(start[n] + sum over k < depth of a[r, k] b[k, n]) for r < rows and n < columns (a multiple of
 /// CK_LANES), b packed, k in ascending order. `start` may be null (zero). CK_RELU: negative becomes zero, NaN stays.
@@ -57,11 +64,11 @@ typedef enum { CK_IDENTITY = 0, CK_RELU = 1, CK_GATE = 2 } ck_epilogue;
 void ck_matmul(const float *a, size_t lda, size_t rows, size_t depth, const float *b, size_t columns,
                const float *start, ck_epilogue epilogue, const float *gate, size_t ldgate, float *c, size_t ldc);
 
-/// g[o, n] = sum over r < rows of d[r, o] x[r, n] for o < outputs and n < width (a multiple of CK_LANES, at most
-/// CK_PANEL), r in ascending order. g is one panel (rows of `width`). With `resume` the sums go on from what g holds: a batch may
-/// come in several calls.
-void ck_outer_panel(const float *d, size_t ldd, const float *x, size_t ldx, size_t rows, size_t outputs,
-                    size_t width, int resume, float *g);
+/// g[o, n] = sum over r < rows of d[r, o] x[r, n] for first <= o < first + outputs and n < columns (a multiple of
+/// CK_LANES), r in ascending order. g is packed, o in the place of k among `all`. With `resume` the sums go on from what
+/// g holds: a batch may come in several calls.
+void ck_outer(const float *d, size_t ldd, const float *x, size_t ldx, size_t rows, size_t first, size_t outputs,
+              size_t columns, int resume, float *g, size_t all);
 
 /// g[n] = sum over r < rows of d[r, n] for n < columns (a multiple of CK_LANES), r in ascending order; `resume` as above.
 void ck_column_sums(const float *d, size_t ldd, size_t rows, size_t columns, int resume, float *g);
@@ -73,10 +80,11 @@ void ck_transpose(const float *from, size_t ldfrom, size_t outputs, size_t input
 
 /// One Adam step (Kingma and Ba 2015, algorithm 1) on `count` weights (a multiple of CK_LANES):
 /// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; w -= rate * m / (sqrt(v * scale) + epsilon).
-/// The caller folds both bias corrections into `rate` = learningRate / (1 - b1^t) and `scale` = 1 / (1 - b2^t).
+/// m and v below 2^-100 become zero: what a gradient that stays zero leaves behind would else be subnormal for ever, and
+/// some CPUs take a hundred times as long for such numbers. The caller folds both bias corrections into `rate` = learningRate / (1 - b1^t) and `scale` = 1 / (1 - b2^t).
 void ck_adam(float *w, const float *g, float *m, float *v, size_t count, float b1, float b2, float rate, float scale,
              float epsilon);
-/// One step of gradient descent with momentum: m = momentum m + g; w -= rate * m.
+/// One step of gradient descent with momentum: m = momentum m + g, zero below 2^-100; w -= rate * m.
 void ck_momentum(float *w, const float *g, float *m, size_t count, float momentum, float rate);
 
 // MARK: Elementary functions (math.inc, math.c)
@@ -127,6 +135,9 @@ ck_team *ck_team_create(int size);
 int ck_team_size(const ck_team *team);
 /// Calls body(context, thread) for each thread 0 ..< size, one call on each thread, and returns when all are done.
 void ck_team_run(ck_team *team, void (*body)(void *context, int thread), void *context);
+/// Calls body(context, item) for each item 0 ..< items, once, and returns when all are done. Each thread begins with its
+/// part of them, the same each time, and then helps the others.
+void ck_team_share(ck_team *team, int items, void (*body)(void *context, int item), void *context);
 void ck_team_destroy(ck_team *team);
 
 // MARK: Pricing (pricing.inc)
