@@ -244,8 +244,10 @@ def misbehave(channel, kind, identity):
         time.sleep(60)
     if kind == "no message":
         channel.send(b"Price is about 1.5, I think\n")
+        time.sleep(60)
     if kind == "text that is none":
         channel.send(reply(identity, 3, answer([1.5], field(7, b"\xff\xfe"))))
+        time.sleep(60)
     if kind == "flood on stderr":
         for _ in range(1000):
             sys.stderr.write("flood " * 1000 + "\n")
