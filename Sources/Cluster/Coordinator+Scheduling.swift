@@ -184,23 +184,41 @@ extension Coordinator {
         let charge = expected.isFinite ? expected : 0.1
         // Nothing waits behind what may kill its worker, or may last.
         let high = runs[k].isBlamed(job) ? .infinity : item.map { $0.high * scale } ?? .infinity
+        // Where a job takes no time, or nobody knows which, the next heartbeat tells that it still runs.
+        let isTimed = expected.isFinite && expected > 0.02
         roster.lease(
             Roster.Lease(
-                attempt: attempt, since: now, expected: expected, high: high, isCopy: isCopy, charge: charge),
-            at: worker)
+                attempt: attempt, since: now, expected: expected, high: high, isTimed: isTimed, isCopy: isCopy,
+                charge: charge), at: worker)
         virtualTime = max(virtualTime, runs[k].pass)
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1
-        // Where a job takes no time, a silent worker is found by its silence.
-        if expected.isFinite, expected > 0.02 {
-            let patience = Duration.nanoseconds(Int64(min(1.5 * expected + 0.1, 1e6) * 1e9))
-            overdue.insert(
-                Overdue(due: now + patience, attempt: attempt, holder: roster[at: worker].hello.incarnation))
-        }
+        if isTimed { time(attempt, since: now, expected, worker) }
         effects.append(.send(.assign(.init(attempt: attempt, work: work)), to: roster[at: worker].peer))
     }
 
     // MARK: Second attempts
+
+    private mutating func time(_ attempt: Attempt, since: Instant, _ expected: Double, _ worker: Int) {
+        let patience = Duration.nanoseconds(Int64(min(1.5 * expected + 0.1, 1e6) * 1e9))
+        overdue.insert(
+            Overdue(due: since + patience, attempt: attempt, holder: roster[at: worker].hello.incarnation))
+    }
+
+    /// Times what a member runs and was not thought to run for long enough, as far as it is known now what that is.
+    mutating func timeWhatRuns(_ worker: Int) {
+        let slots = roster[at: worker].hello.slots
+        for place in roster[at: worker].held.indices.prefix(slots) where !roster[at: worker].held[place].isTimed {
+            let lease = roster[at: worker].held[place]
+            let job = lease.attempt.job
+            guard let k = index(job.study), runs[k].batchNumber == job.batch, let item = seconds(job, k) else {
+                continue
+            }
+            roster.time(place, at: worker)
+            let expected = item.value * Double(job.items.count) * roster[at: worker].pace
+            time(lease.attempt, since: lease.since, expected, worker)
+        }
+    }
 
     /// Leases that have lasted too long.
     mutating func noteOverdue(_ now: Instant) {

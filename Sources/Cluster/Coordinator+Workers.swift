@@ -91,6 +91,7 @@ extension Coordinator {
             return
         }
         roster.heard(place, now: now)
+        timeWhatRuns(place)
         // Done by somebody else, or assigned by a message that came twice: it may wait for blobs that are gone.
         for attempt in heartbeat.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))

@@ -126,6 +126,14 @@ package struct JobID: Sendable, Hashable, CustomStringConvertible {
         self.call = call
     }
 
+    package func hash(into hasher: inout Hasher) {
+        // The end and the call in one: a call is of one item. Nothing that a peer may choose is left out.
+        hasher.combine(study.value)
+        hasher.combine(batch)
+        hasher.combine(items.lowerBound)
+        hasher.combine(call.map { ~$0 } ?? items.upperBound)
+    }
+
     /// What its item takes in all.
     package var whole: JobID { JobID(study: study, batch: batch, items: items) }
 

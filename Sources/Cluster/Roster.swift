@@ -40,6 +40,8 @@ package struct Roster: Sendable {
         /// Seconds that it should take, and may well take; infinite while nobody knows.
         package var expected = Double.infinity
         package var high = Double.infinity
+        /// It is noticed when it lasts too long.
+        package var isTimed = false
         /// Given while another held the job.
         package var isCopy = false
         /// Seconds that its study was charged for it.
@@ -190,6 +192,9 @@ package struct Roster: Sendable {
         list(place)
         return lease
     }
+
+    /// Notes that a lease is timed.
+    package mutating func time(_ lease: Int, at place: Int) { members[place].held[lease].isTimed = true }
 
     /// Learns from how long a job took.
     package mutating func note(_ seconds: Double, expected: Double, at place: Int) {

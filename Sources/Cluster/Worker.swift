@@ -348,9 +348,12 @@ package struct Worker: Sendable {
 
     private mutating func startWhatIsReady(_ effects: inout [Effect], _ now: Instant) {
         guard !isDraining else { return }
-        // Short ones are handed over before their slot is free: a word at a time would cost more than they do.
-        let seconds = jobSeconds?.value ?? .infinity
-        let ahead = Int(min(Double(settings.ahead), settings.secondsAhead / max(seconds, 1e-9)))
+        // One is handed over before its slot is free, and short ones many: only what is short waits here, and a word at a
+        // time would cost more than it does.
+        let ahead =
+            jobSeconds.map { jobs in
+                Int(min(Double(settings.ahead), max(1, settings.secondsAhead / max(jobs.value, 1e-9))))
+            } ?? 0
         while started.count < settings.slots + ahead, let job = waiting.popFirst() {
             guard let holding = holdings[job], case .waiting = holding.stage else { continue }
             for blob in holding.work.needs { keep(blob) }

@@ -655,6 +655,9 @@ import Wire
         let effects = worker.step(
             .finished(attempt, .seconds(1), .success(.predictions([1])), blobs: []), at: start)
         #expect(started(effects).count == 1)
+        // Once it is known what a job takes, one is handed over ahead; of short ones it were many.
+        #expect(started(worker.step(.received(assignment(2)), at: start)).count == 1)
+        #expect(started(worker.step(.received(assignment(3)), at: start)).isEmpty)
         // A result is sent again until it is acknowledged.
         #expect(
             sent(worker.step(.tick, at: start + .seconds(2))).contains {

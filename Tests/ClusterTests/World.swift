@@ -37,6 +37,8 @@ final class World {
         var blobs: [Digest: [UInt8]] = [:]
         var partial: [Digest: [UInt8]] = [:]
         var mutedUntil: Instant?
+        /// When what it was given so far is done: one job after another.
+        var busyUntil = Instant(nanoseconds: 0)
         let role: Role
         let name: String
 
@@ -219,7 +221,8 @@ final class World {
             }
             let usual = Duration.milliseconds(20 + Int64(dice.below(200)))
             let duration = process.role == .worker ? cost?(work, process.name) ?? usual : usual
-            schedule(duration, .worker(peer, .finished(attempt, duration, outcome, blobs: made)))
+            process.busyUntil = max(now, process.busyUntil) + duration
+            schedule(process.busyUntil - now, .worker(peer, .finished(attempt, duration, outcome, blobs: made)))
         case .accept(let chunk):
             if Self.accept(chunk, &process.blobs, &process.partial) { step(peer, .stored(chunk.blob)) }
         case .sendBlob(let request):
