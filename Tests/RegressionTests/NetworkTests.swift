@@ -309,7 +309,8 @@ private func exact(_ surrogate: Surrogate, _ input: [Double]) -> Double {
     }
 
     /// A training that begins, and the same one from the bytes of a state.
-    private func training(_ settings: TrainingSettings, from state: [UInt8]? = nil, count: Int = 300) throws -> Training {
+    private func training(_ settings: TrainingSettings, from state: [UInt8]? = nil, count: Int = 300) throws -> Training
+    {
         let second = WeightedSamples(samples: samples(9, 8), weightOfFirst: 0.8)
         guard let state else {
             return Training(
