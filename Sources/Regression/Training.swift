@@ -160,8 +160,15 @@ public final class Training {
         var outputs: Range<Int>
     }
 
-    /// Rows whose activations are kept at once; a larger batch goes through in several pieces.
-    private static let pieceRows = 4096 / Int(CK_ROWS) * Int(CK_ROWS)
+    /// Rows whose activations are kept at once: some 256, which stay in second-level caches. A larger batch goes through in
+    /// several pieces of like size, the same ones for any number of threads.
+    private static func pieceRows(of batch: Int) -> Int {
+        let target = 256
+        let pieces = max(1, (batch + target / 2) / target)
+        let tile = Int(CK_ROWS)
+        return ((batch + pieces - 1) / pieces + tile - 1) / tile * tile
+    }
+
     /// Outputs per block of weights: whole register tiles, and small enough to share the work evenly.
     private static let blockOutputs = 48
 
@@ -201,7 +208,7 @@ public final class Training {
             }
         }
         let batch = settings.rows(of: samples.count)
-        let rows = min(Self.pieceRows, batch + Self.secondRows(batch, self.second))
+        let rows = Self.pieceRows(of: batch + Self.secondRows(batch, self.second))
         activations = Activations(layers, rows: rows)
         errors = [Double](repeating: 0, count: rows)
         isFinished = settings.epochs <= 0

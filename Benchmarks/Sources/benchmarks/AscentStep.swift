@@ -7,7 +7,7 @@ import Regression
 func ascentStep(_ peers: Peers) -> Answer {
     let seeds = Paper.inputs(Paper.seeds)
     // Steps too long to converge in, so that every seed stays; the last evaluation needs no gradient.
-    let steps = 5
+    let steps = 2
     let stage = AscentStage(steps: steps, stepSize: 0.05, momentum: 0.9, decay: 1, decayEvery: 1000, stopStep: 0)
     func surface(_ surrogate: Surrogate) -> ErrorSurface {
         ErrorSurface(
@@ -20,7 +20,7 @@ func ascentStep(_ peers: Peers) -> Answer {
     let flops = Double(Paper.seeds) * (Double(steps) * Paper.ascent + Paper.forward)
     func measure(_ what: String, _ surrogate: Surrogate) -> Timing {
         let surface = surface(surrogate)
-        let timing = Timing(repeats: 4) { _ = surface.ascend(seeds, stage) }
+        let timing = Timing(repeats: 10) { _ = surface.ascend(seeds, stage) }
         lines.append(
             Line(
                 what: what, figure: "\(short(flops / timing.seconds / 1e9)) GFLOP/s",
@@ -38,7 +38,7 @@ func ascentStep(_ peers: Peers) -> Answer {
     let oracle =
         gradient * Double(steps) + Timing(repeats: 5) { _ = DownAndOutPut().evaluate(raw, gradient: false) }.seconds
     let dense = surface(Paper.dense)
-    let network = Timing(repeats: 3) { _ = dense.terms.network.predictWithGradient(seeds) }
+    let network = Timing(repeats: 10) { _ = dense.terms.network.predictWithGradient(seeds) }
     lines.append(
         Line(
             what: "the network alone",

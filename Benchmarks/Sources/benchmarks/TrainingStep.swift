@@ -15,7 +15,7 @@ func trainingStep(_ peers: Peers) -> Answer {
             settings: TrainingSettings(batch: .rows(batch), epochs: 1000, learningRate: rate, schedule: .constant),
             randomSeed: 1, run: 0, threads: 1)
         // An epoch is what a user waits for: the order of the samples, gathering, and all steps.
-        return Timing(repeats: batch == 1024 ? 12 : 6) { _ = try! training.epoch() }
+        return Timing(repeats: batch == 1024 ? 30 : 15) { _ = try! training.epoch() }
     }
     func line(_ what: String, _ timing: Timing) -> Line {
         let rate = Paper.training * Double(samples.count) / timing.seconds
