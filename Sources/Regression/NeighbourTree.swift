@@ -111,19 +111,35 @@ public struct NeighbourTree: Sendable {
     /// How many points lie within each of `radii` (ascending) of `point`, its surface included.
     public func counts(around point: [Double], radii: [Double]) -> [Int] {
         var counts = [Int](repeating: 0, count: radii.count)
-        guard count > 0, let largest = radii.last else { return counts }
+        guard count > 0 else { return counts }
+        // Boxes whose distance is closer to a radius than rounding can tell are opened.
         let squares = radii.map { $0 * $0 }
-        counts.withUnsafeMutableBufferPointer { counts in
-            visit(around: point) { least, most, range in
-                guard least <= largest * largest * (1 + 1e-9) else { return .skip }
-                // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
-                let first = squares.firstIndex { least <= $0 * (1 + 1e-9) }!
-                guard most < squares[first] * (1 - 1e-9) else { return .open }
-                for k in first..<radii.count { counts[k] += range.count }
-                return .skip
-            } leaf: { columns, range in
-                ck_count_within(
-                    columns, range.count, range.count, point, dimension, squares, radii.count, counts.baseAddress!)
+        let (certainlyIn, certainlyOut) = (squares.map { $0 * (1 - 1e-9) }, squares.map { $0 * (1 + 1e-9) })
+        squares.withUnsafeBufferPointer { squares in
+            counts.withUnsafeMutableBufferPointer { counts in
+                certainlyIn.withUnsafeBufferPointer { certainlyIn in
+                    certainlyOut.withUnsafeBufferPointer { certainlyOut in
+                        visit(around: point) { least, most, range in
+                            var first = 0
+                            while first < squares.count, least > certainlyOut[first] { first += 1 }
+                            guard first < squares.count else { return .skip }
+                            // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
+                            guard most < certainlyIn[first] else { return .open }
+                            for k in first..<squares.count { counts[k] += range.count }
+                            return .skip
+                        } leaf: { columns, range, least, most in
+                            // Only the radii that cut the box are compared with its points.
+                            var first = 0
+                            while least > certainlyOut[first] { first += 1 }
+                            var end = first
+                            while end < squares.count, most >= certainlyIn[end] { end += 1 }
+                            ck_count_within(
+                                columns, range.count, range.count, point, dimension, squares.baseAddress! + first,
+                                end - first, counts.baseAddress! + first)
+                            for k in end..<squares.count { counts[k] += range.count }
+                        }
+                    }
+                }
             }
         }
         return counts
@@ -168,7 +184,7 @@ public struct NeighbourTree: Sendable {
         leafRow: (_ row: Int, _ square: Double) -> Void
     ) {
         withUnsafeTemporaryAllocation(of: Double.self, capacity: Self.leafSize) { squares in
-            visit(around: point, node: decide) { columns, range in
+            visit(around: point, node: decide) { columns, range, _, _ in
                 // A leaf of equal points may be longer than others.
                 for start in Swift.stride(from: range.lowerBound, to: range.upperBound, by: Self.leafSize) {
                     let count = min(Self.leafSize, range.upperBound - start)
@@ -181,10 +197,10 @@ public struct NeighbourTree: Sendable {
     }
 
     /// Walks the tree, the child nearer to the point first: `decide` sees the least and the largest squared distance of
-    /// a node's box, `leaf` the columns of an opened leaf and which points are in it.
+    /// a node's box, `leaf` the columns of an opened leaf, which points are in it, and those distances.
     private func visit(
         around point: [Double], node decide: (_ least: Double, _ most: Double, _ range: Range<Int>) -> Visit,
-        leaf: (_ columns: UnsafePointer<Double>, _ range: Range<Int>) -> Void
+        leaf: (_ columns: UnsafePointer<Double>, _ range: Range<Int>, _ least: Double, _ most: Double) -> Void
     ) {
         precondition(point.count == dimension, "a point of \(point.count) numbers among \(dimension)-dimensional ones")
         point.withUnsafeBufferPointer { x in
@@ -215,7 +231,7 @@ public struct NeighbourTree: Sendable {
                             stack.append(firstIsNearer ? first : second)
                             continue
                         }
-                        leaf(columns.baseAddress! + range.lowerBound * dimension, range)
+                        leaf(columns.baseAddress! + range.lowerBound * dimension, range, least, most)
                     }
                 }
             }

@@ -36,6 +36,8 @@ const char *ck_path_name(ck_path path);
 /// if there is none. For `ck_free`.
 void *ck_allocate(size_t bytes);
 void ck_free(void *memory);
+/// Has the cache line at an address brought near, if it is one.
+static inline void ck_prefetch(const void *address) { __builtin_prefetch(address); }
 
 // MARK: Dense layers (layers.inc)
 //
