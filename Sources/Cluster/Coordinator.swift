@@ -381,19 +381,12 @@ package struct Coordinator: Sendable {
     /// Whether the state holds together. Called after every step in simulations.
     package func checkInvariants() {
         roster.checkInvariants()
-        var leased: Set<JobID> = []
-        for member in roster.all {
-            for lease in member.held {
-                leased.insert(lease.attempt.job)
-            }
-        }
-        for run in runs where run.ending == nil {
-            guard let results = run.results else { continue }
+        for k in runs.indices where runs[k].ending == nil && (runs[k].results?.remaining ?? 0) > 0 {
             precondition(
-                results.remaining == 0 || run.queue.waiting > 0 || !run.awaited.isEmpty || run.awaitsLedger
-                    || run.calls.first != nil || run.pursued > 0
-                    || leased.contains { $0.study == run.id && $0.batch == run.batchNumber },
-                "study \(run.id) waits for items that nobody has")
+                runs[k].queue.waiting > 0 || !runs[k].awaited.isEmpty || runs[k].awaitsLedger
+                    || runs[k].calls.first != nil || runs[k].pursued > 0
+                    || roster.holdsAny(of: runs[k].id, batch: runs[k].batchNumber),
+                "study \(runs[k].id) waits for items that nobody has")
         }
     }
 }

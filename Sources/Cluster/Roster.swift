@@ -57,6 +57,8 @@ package struct Roster: Sendable {
         var others: [Incarnation] = []
 
         var all: [Incarnation] { [first] + others }
+
+        func contains(_ incarnation: Incarnation) -> Bool { first == incarnation || others.contains(incarnation) }
     }
 
     /// The ends of a list of members.
@@ -101,6 +103,11 @@ package struct Roster: Sendable {
     package func incarnation(of peer: PeerID) -> Incarnation? { peers[peer].map { members[$0].hello.incarnation } }
 
     package var count: Int { places.count }
+
+    /// Whether anybody holds a job of a batch.
+    package func holdsAny(of study: StudyID, batch: Int) -> Bool {
+        holders.keys.contains { $0.study == study && $0.batch == batch }
+    }
 
     /// All members, ordered by incarnation.
     package var all: [Member] {
@@ -284,24 +291,31 @@ package struct Roster: Sendable {
     }
 
     package func checkInvariants() {
-        var found: [JobID: Set<Incarnation>] = [:]
+        // Called after every step of a simulation: members are looked at in their places, and nothing is collected.
+        var leases = 0
         var listed = 0
         for (incarnation, place) in places {
-            let member = members[place]
-            precondition(member.hello.incarnation == incarnation, "\(incarnation) is not at its place")
-            precondition(peers[member.peer] == place, "\(incarnation) is not found by its peer")
+            precondition(members[place].hello.incarnation == incarnation, "\(incarnation) is not at its place")
+            precondition(peers[members[place].peer] == place, "\(incarnation) is not found by its peer")
+            var (known, unknown): (Int64, Int) = (0, 0)
+            for lease in members[place].held {
+                precondition(
+                    holders[lease.attempt.job]?.contains(incarnation) == true, "\(incarnation) is no holder of its job")
+                known += lease.nanoseconds ?? 0
+                unknown += lease.nanoseconds == nil ? 1 : 0
+                leases += 1
+            }
             precondition(
-                Set(member.held.map(\.attempt.job)).count == member.held.count, "\(incarnation) holds a job twice")
-            for lease in member.held { found[lease.attempt.job, default: []].insert(incarnation) }
-            precondition(
-                member.known == member.held.reduce(0) { $0 + ($1.nanoseconds ?? 0) }
-                    && member.unknown == member.held.count { $0.nanoseconds == nil },
+                members[place].known == known && members[place].unknown == unknown,
                 "\(incarnation) holds other work than it is thought to")
             precondition(
-                member.level == (member.hasCredit ? member.held.count : -1), "\(incarnation) is not listed as idle")
-            if member.level >= 0 { listed += 1 }
+                members[place].level == (members[place].hasCredit ? members[place].held.count : -1),
+                "\(incarnation) is not listed as idle")
+            if members[place].level >= 0 { listed += 1 }
         }
-        precondition(found == holders.mapValues { Set($0.all) }, "the holders of jobs are not what members hold")
+        // Each lease has its holder: as many holders as leases are then the same, and no job is held twice by a member.
+        precondition(
+            leases == holders.values.reduce(0) { $0 + 1 + $1.others.count }, "the holders of jobs are not what members hold")
         precondition(peers.count == places.count, "\(peers.count) peers for \(places.count) members")
         precondition(counts.reduce(0, +) == places.count, "\(counts) members of \(places.count)")
         for ends in idle.joined() {

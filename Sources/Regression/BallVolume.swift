@@ -1,6 +1,7 @@
 // How many samples a ball should hold: its share of the admissible domain.
 
 internal import CKernels
+import Synchronization
 
 /// Volumes of balls within a domain.
 ///
@@ -25,12 +26,27 @@ public struct BallVolume: Sendable {
             volumes.append(volumes[volumes.count - 2] * 2 * .pi / Double(volumes.count))
         }
         unitVolume = volumes[dimension]
+        offsets = Self.offsets(dimension)
+    }
+
+    /// Made once per dimension.
+    private static func offsets(_ dimension: Int) -> [Double] {
+        made.withLock { made in
+            let offsets = made[dimension] ?? makeOffsets(dimension)
+            made[dimension] = offsets
+            return offsets
+        }
+    }
+
+    private static let made = Mutex<[Int: [Double]]>([:])
+
+    private static func makeOffsets(_ dimension: Int) -> [Double] {
         // An additive recurrence in d + 1 dimensions (M. Roberts' R sequence: powers of the root of x^(n+1) = x + 1),
         // mapped to directions by the normal quantile and to radii by the inverse of r^d.
         var root = 2.0
         for _ in 0..<64 { root = ck_exp(ck_log(1 + root) / Double(dimension + 2)) }
-        var offsets = [Double](repeating: 0, count: Self.offsetCount * dimension)
-        for k in 1...Self.offsetCount {
+        var offsets = [Double](repeating: 0, count: offsetCount * dimension)
+        for k in 1...offsetCount {
             var power = 1.0
             var coordinates: [Double] = []
             for _ in 0...dimension {
@@ -42,10 +58,10 @@ public struct BallVolume: Sendable {
             let length = normal.reduce(0) { $0 + $1 * $1 }.squareRoot()
             let radius = ck_exp(ck_log(coordinates[dimension]) / Double(dimension))
             for i in 0..<dimension where length > 0 {
-                offsets[i * Self.offsetCount + k - 1] = normal[i] / length * radius
+                offsets[i * offsetCount + k - 1] = normal[i] / length * radius
             }
         }
-        self.offsets = offsets
+        return offsets
     }
 
     /// Share of the admissible domain within `radius` of `centre`, an admissible point; in (0, 1].

@@ -95,7 +95,7 @@ struct SimulatedStudy {
             name: "study-\(index)", randomSeed: UInt64(index) &* 0x9E37_79B9, oracle: descriptor.name,
             labelScale: pick([100, 1, -3]), domain: domain,
             data: isAttached
-                ? .attached(test: chance(0.5) ? tests : nil) : .generated(base: between(20, 160), test: tests),
+                ? .attached(test: chance(0.5) ? tests : nil) : .generated(base: between(20, 100), test: tests),
             attack: attack,
             surrogate: model == nil ? .fresh(hidden: pick([[], [4], [8, 4]])) : .attached,
             training: training(1...4), search: search,
@@ -204,9 +204,9 @@ package struct Schedule: Sendable {
         settings.crashLimit = pick([1, 2, 3, 3, 1000, 1000, 1000])
         // An item that always kills must be given up some time.
         if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
-        settings.shardSize = pick([1, 3, 8, 64, 10_000])
-        settings.rowsPerJob = pick([16, 64, 10_000])
-        settings.steeredCost = chance(0.1) ? 0 : chance(0.1) ? 0.02 : .infinity
+        settings.shardSize = pick([1, 3, 8, 8, 64, 64, 10_000, 10_000])
+        settings.rowsPerJob = pick([24, 64, 10_000])
+        settings.steeredCost = chance(0.05) ? 0 : chance(0.05) ? 0.02 : .infinity
         settings.publisher = "publisher"
         workers = 1 + stream.below(5)
         trainers = 1 + stream.below(2)

@@ -41,7 +41,7 @@ extension World {
             return enter(.coordinator(event, life: life), after: coordinatorBusyUntil - now)
         }
         let effects = coordinator.step(event, at: coordinatorNow)
-        coordinator.checkInvariants()
+        look(at: &coordinator) { $0.checkInvariants() }
         checks.stepped(effects)
         perform(effects)
         wakeLater()
@@ -64,11 +64,11 @@ extension World {
     func wakeCoordinator() {
         coordinatorWakes = nil
         guard !isDown else { return }
-        if let due = coordinator.deadline, due <= coordinatorNow { feed(.tick) } else { wakeLater() }
+        if let due = look(at: &coordinator, { $0.deadline }), due <= coordinatorNow { feed(.tick) } else { wakeLater() }
     }
 
     private func wakeLater() {
-        guard !isDown, let due = coordinator.deadline else { return }
+        guard !isDown, let due = look(at: &coordinator, { $0.deadline }) else { return }
         let time = max(now, due.nanoseconds - coordinatorClock)
         if let planned = coordinatorWakes, planned <= time, planned >= now { return }
         coordinatorWakes = time
@@ -176,6 +176,7 @@ extension World {
     /// Effects in the order in which the shell performs those of a turn: assignments first, unless they would overtake more
     /// than acknowledgements; then facts and what else there is; then messages, joined.
     private static func inOrder(_ effects: [Coordinator.Effect]) -> [Coordinator.Effect] {
+        if effects.count < 2 { return effects }
         var peers: [PeerID] = []
         var early: [PeerID: [FromCoordinator]] = [:]
         var late: [PeerID: [FromCoordinator]] = [:]

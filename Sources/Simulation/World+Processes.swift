@@ -109,7 +109,7 @@ extension World {
             }
         }
         flush()
-        process.worker.checkInvariants()
+        look(at: &process.worker) { $0.checkInvariants() }
         wakeLater(process)
     }
 
@@ -117,7 +117,7 @@ extension World {
         guard let process = processes[id] else { return }
         guard process.frozenUntil <= now else { return enter(.wake(process: id), after: process.frozenUntil - now) }
         process.wakes = nil
-        if let due = process.worker.deadline, due.nanoseconds - process.clock <= now {
+        if let due = look(at: &process.worker, { $0.deadline }), due.nanoseconds - process.clock <= now {
             step(id, .tick)
         } else {
             wakeLater(process)
@@ -125,7 +125,7 @@ extension World {
     }
 
     private func wakeLater(_ process: Process) {
-        guard let due = process.worker.deadline else { return }
+        guard let due = look(at: &process.worker, { $0.deadline }) else { return }
         let time = max(now, due.nanoseconds - process.clock)
         if let planned = process.wakes, planned <= time, planned >= now { return }
         process.wakes = time

@@ -199,6 +199,9 @@ final class World {
         }
     }
 
+    /// Looks at a state machine in its place: a copy of one costs as much as a step of it.
+    func look<State, Answer>(at state: inout State, _ body: (borrowing State) -> Answer) -> Answer { body(state) }
+
     // MARK: The network
 
     /// Sends a message to the coordinator.
