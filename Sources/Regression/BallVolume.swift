@@ -1,7 +1,7 @@
 // How many samples a ball should hold: its share of the admissible domain.
 
 internal import CKernels
-import Synchronization
+internal import Synchronization
 
 /// Volumes of balls within a domain.
 ///

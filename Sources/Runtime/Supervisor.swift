@@ -49,7 +49,7 @@ package final class Supervisor {
     /// The exit code of a process that wants to be started again (EX_TEMPFAIL of sysexits.h).
     package static let restartCode: Int32 = 75
 
-    /// A process that dies so soon after its start was never up.
+    /// A process that dies so soon after its start, and has not joined the cluster, was never up.
     private static let quick = Duration.seconds(2)
     /// After so many quick deaths in a row a process is not started again.
     private static let mostQuickDeaths = 5
@@ -180,6 +180,13 @@ package final class Supervisor {
             }
             children[k].due = children[k].quickDeaths == 0 ? .now : .now + children[k].wait
         }
+    }
+
+    /// Takes note of a process that the coordinator has heard of: it was up, however soon it dies.
+    package func hasJoined(_ name: String) {
+        guard let k = children.firstIndex(where: { $0.name == name }) else { return }
+        children[k].quickDeaths = 0
+        children[k].wait = .milliseconds(100)
     }
 
     /// The names and process numbers of all that run.

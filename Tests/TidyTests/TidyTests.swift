@@ -53,7 +53,8 @@ import Testing
         "Logging": ["Runtime", "CairnCommand"],
         "ArgumentParser": ["CairnCommand"],
         "FoundationEssentials": ["Regression", "Wire", "Runtime", "CairnCommand"], "Foundation": ["Wire"],
-        "Glibc": ["PlugIns", "Runtime", "CairnCommand"], "Synchronization": ["PlugIns", "Runtime", "CairnCommand"],
+        "Glibc": ["PlugIns", "Runtime", "CairnCommand"],
+        "Synchronization": ["PlugIns", "Regression", "Runtime", "CairnCommand"],
     ]
 
     private func imported(_ file: SourceFile) -> [String] {
