@@ -111,6 +111,9 @@ private let kinds: [String: [String: String]] = [
     "lookback": ["optionType": "call", "strikeType": "fixed", "strike": "100"],
     "localVolatilityBarrier": ["optionType": "put"], "hestonBarrier": ["optionType": "put"],
     "everest": ["guarantee": "-1"],
+    // On performances.
+    "himalaya": ["strike": "1"], "atlas": ["strike": "1"],
+    "altiplano": ["strike": "1", "barrier": "0.7", "coupon": "0.1"],
 ]
 
 /// The contract of Peers/oracles.py.

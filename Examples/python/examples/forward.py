@@ -15,6 +15,8 @@ from cairn_oracle import Input, TestVector, Valuation, oracle
 )
 def forward(rate, maturityYears, gradient):
     """Forward price of a share without dividends, simple interest"""
+    if not gradient:
+        return 1 + rate * maturityYears
     return Valuation(1 + rate * maturityYears, gradient={"rate": maturityYears, "maturityYears": rate})
 
 
