@@ -21,7 +21,7 @@ text = open(sys.argv[1]).read()
 found = 0
 for chapter in re.split(r"^## ", text, flags=re.M)[1:]:
     title = chapter.split("\n")[0]
-    for language, name, body in re.findall(r"^```(\w+) ?([\w.]*)\n(.*?)^```$", chapter, re.M | re.S):
+    for language, name, body in re.findall(r"^```(\w+) ?([\w.-]*)\n(.*?)^```$", chapter, re.M | re.S):
         found += 1
         if language == "sh":
             open(f"{scripts[title]}.sh", "a").write(body)
@@ -50,6 +50,7 @@ wait $swift || failed=1
 cat python.log cpp.log swift.log
 [ $failed = 0 ]
 test -s results/my-heston/summary.json
+test -s results/cpp-heston/summary.json
 
 # Python's and C++'s QuantLib price the same options, and agree with the Heston barrier that is built in: in six corners
 # of its box, as far as QuantLib's grid of 50 x 100 x 25 goes.
