@@ -315,7 +315,8 @@ package struct Roster: Sendable {
         }
         // Each lease has its holder: as many holders as leases are then the same, and no job is held twice by a member.
         precondition(
-            leases == holders.values.reduce(0) { $0 + 1 + $1.others.count }, "the holders of jobs are not what members hold")
+            leases == holders.values.reduce(0) { $0 + 1 + $1.others.count },
+            "the holders of jobs are not what members hold")
         precondition(peers.count == places.count, "\(peers.count) peers for \(places.count) members")
         precondition(counts.reduce(0, +) == places.count, "\(counts) members of \(places.count)")
         for ends in idle.joined() {
