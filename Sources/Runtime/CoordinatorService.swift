@@ -31,6 +31,9 @@ package final class CoordinatorService {
     /// What is decided and said in this turn of the loop: facts that are not in the journal yet, and messages.
     private var facts: [Fact] = []
     private var outbox: [PeerID: Outgoing] = [:]
+    /// What the journal took of this process's time.
+    private var commits = 0
+    private var writing: Duration = .zero
     private var failure: JournalError?
     private var undecodable = 0
     private var lastComplaint: Instant?
@@ -95,7 +98,9 @@ package final class CoordinatorService {
             if ready.sockets[0] { receive() }
             if let deadline = coordinator.deadline, deadline <= .now { handle(.tick) }
         }
-        logger.info("coordinator stopped")
+        logger.info(
+            "coordinator stopped",
+            metadata: ["commits": "\(commits)", "secondsOfWriting": "\(writing.seconds)"])
     }
 
     /// Messages that have arrived, but not so many that a flood keeps the loop from anything else.
@@ -139,6 +144,7 @@ package final class CoordinatorService {
             var events: [Coordinator.Event] = []
             for (peer, outgoing) in messages { send(outgoing.early, peer, &events) }
             if !facts.isEmpty {
+                let start = Instant.now
                 do {
                     try journal?.append(Fact.joined(facts)) { shelf.bytes($0) }
                 } catch {
@@ -146,6 +152,8 @@ package final class CoordinatorService {
                     return
                 }
                 facts = []
+                commits += 1
+                writing += Instant.now - start
             }
             for (peer, outgoing) in messages { send(outgoing.late, peer, &events) }
             for event in events { handle(event) }

@@ -14,9 +14,12 @@ struct MainJob {
         let process = Process()
         process.executableURL = URL(filePath: cairn)
         process.arguments =
-            ["run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--out", "\(scratch)/\(name)"]
+            ["run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--log-level", "info", "--out", "\(scratch)/\(name)"]
             + arguments
         process.standardOutput = FileHandle.nullDevice
+        let log = "\(scratch)/\(name).log"
+        _ = FileManager.default.createFile(atPath: log, contents: nil)
+        process.standardError = FileHandle(forWritingAtPath: log)
         let start = Clock.wall
         guard (try? process.run()) != nil else { return nil }
         process.waitUntilExit()
@@ -27,6 +30,10 @@ struct MainJob {
             var seconds = summary["seconds"] as? [String: Double]
         else { return nil }
         seconds["wall"] = wall
+        let words = ((try? String(contentsOfFile: log, encoding: .utf8)) ?? "").split(whereSeparator: \.isWhitespace)
+        for (key, name) in [("commits=", "commits"), ("secondsOfWriting=", "journal")] {
+            seconds[name] = words.last { $0.hasPrefix(key) }.flatMap { Double($0.dropFirst(key.count)) }
+        }
         return seconds
     }
 
@@ -71,6 +78,12 @@ struct MainJob {
         for phase in phases where (whole[phase] ?? 0) >= 0.005 * wall {
             lines.append(
                 Line(what: "of it \(phase)", figure: "\(short(whole[phase]!)) s", ratio: percent(whole[phase]! / wall)))
+        }
+        if let journal = whole["journal"] {
+            lines.append(
+                Line(
+                    what: "of it the coordinator waiting for its journal, \(Int(whole["commits"] ?? 0)) commits",
+                    figure: "\(short(journal)) s", ratio: "\(percent(journal / wall)), goal 2 %"))
         }
         if let one = search(workers: 1), let two = search(workers: 2) {
             lines.append(
