@@ -14,7 +14,10 @@ struct MainJob {
         let process = Process()
         process.executableURL = URL(filePath: cairn)
         process.arguments =
-            ["run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--log-level", "info", "--out", "\(scratch)/\(name)"]
+            [
+                "run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--log-level", "info", "--out",
+                "\(scratch)/\(name)",
+            ]
             + arguments
         process.standardOutput = FileHandle.nullDevice
         let log = "\(scratch)/\(name).log"
