@@ -157,12 +157,8 @@ final class ChildProcess: Transport {
     /// not go to sleep and be woken for it. Whoever else wants the core gets it in between.
     private func answeredAtOnce(longest: Int) throws(Incident) -> [UInt8]? {
         for _ in 0..<20 {
-            let count = read(process!.output, &buffer, buffer.count)
-            if count > 0 {
-                received += buffer[..<count]
-                return try frameReceived(longest: longest)
-            }
-            guard count < 0, errno == EAGAIN else { return nil }
+            if readOutput() { return nil }
+            if !received.isEmpty { return try frameReceived(longest: longest) }
             sched_yield()
         }
         return nil

@@ -114,31 +114,28 @@ public struct NeighbourTree: Sendable {
         guard count > 0 else { return counts }
         // Boxes whose distance is closer to a radius than rounding can tell are opened.
         let squares = radii.map { $0 * $0 }
-        let (certainlyIn, certainlyOut) = (squares.map { $0 * (1 - 1e-9) }, squares.map { $0 * (1 + 1e-9) })
         squares.withUnsafeBufferPointer { squares in
             counts.withUnsafeMutableBufferPointer { counts in
-                certainlyIn.withUnsafeBufferPointer { certainlyIn in
-                    certainlyOut.withUnsafeBufferPointer { certainlyOut in
-                        visit(around: point) { least, most, range in
-                            var first = 0
-                            while first < squares.count, least > certainlyOut[first] { first += 1 }
-                            guard first < squares.count else { return .skip }
-                            // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
-                            guard most < certainlyIn[first] else { return .open }
-                            for k in first..<squares.count { counts[k] += range.count }
-                            return .skip
-                        } leaf: { columns, range, least, most in
-                            // Only the radii that cut the box are compared with its points.
-                            var first = 0
-                            while least > certainlyOut[first] { first += 1 }
-                            var end = first
-                            while end < squares.count, most >= certainlyIn[end] { end += 1 }
-                            ck_count_within(
-                                columns, range.count, range.count, point, dimension, squares.baseAddress! + first,
-                                end - first, counts.baseAddress! + first)
-                            for k in end..<squares.count { counts[k] += range.count }
-                        }
-                    }
+                func isOut(_ least: Double, _ k: Int) -> Bool { least > squares[k] * (1 + 1e-9) }
+                func isIn(_ most: Double, _ k: Int) -> Bool { most < squares[k] * (1 - 1e-9) }
+                visit(around: point) { least, most, range in
+                    var first = 0
+                    while first < squares.count, isOut(least, first) { first += 1 }
+                    guard first < squares.count else { return .skip }
+                    // The smallest radius that certainly holds the whole box, if no smaller one cuts it.
+                    guard isIn(most, first) else { return .open }
+                    for k in first..<squares.count { counts[k] += range.count }
+                    return .skip
+                } leaf: { columns, range, least, most in
+                    // Only the radii that cut the box are compared with its points.
+                    var first = 0
+                    while isOut(least, first) { first += 1 }
+                    var end = first
+                    while end < squares.count, !isIn(most, end) { end += 1 }
+                    ck_count_within(
+                        columns, range.count, range.count, point, dimension, squares.baseAddress! + first, end - first,
+                        counts.baseAddress! + first)
+                    for k in end..<squares.count { counts[k] += range.count }
                 }
             }
         }

@@ -154,7 +154,7 @@ package final class StudyClient {
             for event in list.events where event.number == seen + 1 {
                 seen += 1
                 tell(event, term)
-                if case .worker(.joined, let name, _) = event.what { supervisor?.hasJoined(name) }
+                if case .worker(.joined, let name, _) = event.what { supervisor?.noteJoin(of: name) }
                 guard case .ended(let end) = event.what else { continue }
                 switch end {
                 case .failed(let reason): ending = .failed(reason)

@@ -183,7 +183,7 @@ package final class Supervisor {
     }
 
     /// Takes note of a process that the coordinator has heard of: it was up, however soon it dies.
-    package func hasJoined(_ name: String) {
+    package func noteJoin(of name: String) {
         guard let k = children.firstIndex(where: { $0.name == name }) else { return }
         children[k].quickDeaths = 0
         children[k].wait = .milliseconds(100)
