@@ -162,6 +162,17 @@ package struct BatchResults: Sendable {
         }
     }
 
+    /// Oracle calls of a result that fits, for items that are done already.
+    func repeatedCalls(_ items: Range<Int>, _ result: WorkResult) -> Int {
+        guard isDone[items].contains(true) else { return 0 }
+        switch result {
+        case .maximizers(_, let calls), .gains(_, let calls):
+            return zip(items, calls).reduce(0) { isDone[$1.0] ? $0 + $1.1 : $0 }
+        case .labels: return isDone[items].count { $0 }
+        case .trained, .predictions: return 0
+        }
+    }
+
     /// Takes the result of some items; what is there already stays (it is the same).
     ///
     /// - Returns: false, and nothing changes, if the result does not fit.

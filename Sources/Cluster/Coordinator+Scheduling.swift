@@ -190,6 +190,7 @@ extension Coordinator {
             Roster.Lease(
                 attempt: attempt, since: now, expected: expected, high: high, isTimed: isTimed, isCopy: isCopy,
                 charge: charge), at: worker)
+        if isCopy { runs[k].contest(job) }
         virtualTime = max(virtualTime, runs[k].pass)
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1

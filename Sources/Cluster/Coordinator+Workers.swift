@@ -159,6 +159,7 @@ extension Coordinator {
             decide([.attemptLost(attempt, cause: cause)], &effects, now)
         }
         let job = attempt.job
+        runs[k].contest(job)
         let losses = runs[k].tries[job]?.losses ?? []
         if losses.count >= settings.crashLimit, job.items.count == 1 {
             let point = question(job, k).map { "; at \($0)" } ?? ""
@@ -241,7 +242,8 @@ extension Coordinator {
             effects.append(.send(.acknowledge(finished.attempt), to: peer))
             withRun(job.study) { run in
                 run.statistics.duplicatesDropped += 1
-                if case .success(let result) = finished.outcome { run.statistics.repeatedCalls += result.oracleCalls }
+                guard case .success(let result) = finished.outcome, run.isAnother(finished) else { return }
+                run.statistics.repeatedCalls += result.oracleCalls
             }
             return
         }
@@ -303,6 +305,10 @@ extension Coordinator {
         switch finished.outcome {
         case .success(let result) where isResult(finished, k):
             learn(finished, result, lease, k)
+            runs[k].note(finished, isHeld: lease != nil)
+            if attempt.job.call == nil, let results = runs[k].results {
+                runs[k].statistics.repeatedCalls += results.repeatedCalls(attempt.job.items, result)
+            }
             let cost = finished.duration.seconds / Double(attempt.job.items.count)
             var facts: [Fact] = [.itemsCompleted(attempt.job, result)]
             if case .labels(let valuations) = result, valuations.gradients.isEmpty, cost >= settings.ledgerCost,

@@ -119,6 +119,9 @@ package struct Coordinator: Sendable {
     let settings: Settings
     /// Silence after which a worker is suspect.
     private var suspicion: Duration = .zero
+    /// When it ran last, and for how long it did not though it was due: its process was stopped, or its machine slept.
+    private var lastStep: Instant?
+    private var asleep: Duration = .zero
     var term: UInt64 = 0
     var roster = Roster()
     /// In the order in which they were accepted.
@@ -170,7 +173,10 @@ package struct Coordinator: Sendable {
     }
 
     /// When `step(.tick)` is due at the latest.
-    package var deadline: Instant? {
+    package var deadline: Instant? { due.map { $0 + asleep } }
+
+    /// The same in its own time.
+    private var due: Instant? {
         var due = roster.nextSilence(suspect: suspicion, lost: settings.lost)
         if let time = overdue.first?.due { due = min(due ?? time, time) }
         for k in runs.indices {
@@ -179,13 +185,29 @@ package struct Coordinator: Sendable {
         return due
     }
 
+    /// Its own time, by which it judges silence and what takes long: of a time in which it did not run though it was due it
+    /// counts one heartbeat. What was sent to it meanwhile waits to be read, and nobody was silent.
+    private mutating func ownTime(_ time: Instant) -> Instant {
+        var now = time - asleep
+        if let last = lastStep, last + heartbeat < now, let due, due + heartbeat < now {
+            asleep += now - (last + heartbeat)
+            now = last + heartbeat
+        }
+        lastStep = max(now, lastStep ?? now)
+        return now
+    }
+
     /// Takes an event and says what to do, in order.
-    package mutating func step(_ event: Event, at now: Instant) -> [Effect] {
+    package mutating func step(_ event: Event, at time: Instant) -> [Effect] {
+        let now = ownTime(time)
         var effects: [Effect] = []
         switch event {
         case .started:
             decide([.termBegan(term + 1)], &effects, now)
-            for k in runs.indices { resume(k, &effects, now) }
+            for k in runs.indices {
+                runs[k].inherited = (runs[k].recorded.keys.max() ?? -1) + 1
+                resume(k, &effects, now)
+            }
         case .received(let message, let peer): receive(message, peer, &effects, now)
         case .unreachable(let peer): disconnected(peer, &effects, now)
         case .validated(let submission, let study, let peer): validated(submission, study, peer, &effects, now)

@@ -14,6 +14,8 @@ package struct Instant: Sendable, Hashable, Comparable {
         Instant(nanoseconds: instant.nanoseconds + duration.nanoseconds)
     }
 
+    package static func - (instant: Instant, duration: Duration) -> Instant { instant + (.zero - duration) }
+
     package static func - (a: Instant, b: Instant) -> Duration { .nanoseconds(a.nanoseconds - b.nanoseconds) }
 }
 

@@ -13,7 +13,7 @@ package struct StudyStatistics: Sendable, Hashable {
     package var abandoned = 0
     /// Results that came a second time.
     package var duplicatesDropped = 0
-    /// Oracle calls of such results.
+    /// Oracle calls that were made twice: of such results, those that are not the same one sent again.
     package var repeatedCalls = 0
     /// Second attempts at jobs that took long, while the first still ran, and those of them that came first.
     package var copies = 0
@@ -82,6 +82,10 @@ struct StudyRun: Sendable {
     private var suspects: Set<JobID> = []
     /// Last number and losses of jobs that were tried; gone when they are done.
     var tries: [JobID: Tries] = [:]
+    /// Jobs of this batch and the last one that more than one attempt may answer, and those that did.
+    private var contested: [JobID: Set<Answer>] = [:]
+    /// Up to this batch, attempts may be under way that an earlier life of the coordinator gave out.
+    var inherited = -1
     /// Facts of batches that are not planned yet: those of an earlier life, while the plan is made again.
     var recorded: [Int: [Fact]] = [:]
     /// Results that wait for a blob: an attempt's parameters that are still on their way.
@@ -93,6 +97,12 @@ struct StudyRun: Sendable {
     /// When people may be told again how many items are done.
     var nextProgress = Instant(nanoseconds: .min)
     var ending: StudyEvent.Ending?
+
+    /// Who answered a job, and with which attempt.
+    private struct Answer: Sendable, Hashable {
+        var incarnation: Incarnation
+        var number: Int
+    }
 
     struct Awaited: Sendable {
         var finished: ToCoordinator.Finished
@@ -155,9 +165,33 @@ struct StudyRun: Sendable {
         if isBlamed { suspects.insert(job) } else if !suspects.isEmpty { suspects.remove(job) }
     }
 
+    /// Notes that a job may be answered by more than one attempt.
+    mutating func contest(_ job: JobID) { if contested[job] == nil { contested[job] = [] } }
+
+    /// Notes which attempt's result is taken.
+    ///
+    /// - Parameter isHeld: whether its worker had the lease.
+    mutating func note(_ finished: ToCoordinator.Finished, isHeld: Bool) {
+        let job = finished.attempt.job
+        guard !isHeld || job.batch <= inherited || contested[job] != nil else { return }
+        contested[job, default: []].insert(Answer(incarnation: finished.incarnation, number: finished.attempt.number))
+    }
+
+    /// Whether a result that is not needed comes from another attempt than the one that was taken. If nobody knows any more,
+    /// it is said to.
+    mutating func isAnother(_ finished: ToCoordinator.Finished) -> Bool {
+        let job = finished.attempt.job
+        guard let answers = contested[job] else { return job.batch < batchNumber - 1 || job.batch <= inherited }
+        // Who makes names up shall not fill the memory.
+        guard answers.count < 64 else { return false }
+        return contested[job]!.insert(Answer(incarnation: finished.incarnation, number: finished.attempt.number))
+            .inserted
+    }
+
     /// Forgets what belonged to the batch before.
     mutating func clearBatch() {
         tries = [:]
+        contested = contested.filter { $0.key.batch >= batchNumber - 1 }
         suspects = []
         queue = ShardQueue(count: 0)
         isSteered = nil

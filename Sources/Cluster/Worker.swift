@@ -17,6 +17,8 @@ package struct Worker: Sendable {
         package var ahead = 256
         /// How many seconds of jobs that is.
         package var secondsAhead = 2e-3
+        /// The most attempts that it holds: what it offers, and what the coordinator has given up on.
+        package var mostHeld: Int { 4 * (slots + prefetch) + 16 }
         package var oracles: [OracleReference]
         package var testimonies: [OracleReference: Digest] = [:]
         package var numerics: String
@@ -272,7 +274,8 @@ package struct Worker: Sendable {
             }
             return
         }
-        guard !isDraining else { return }
+        // More than was asked for is not taken: the coordinator finds that it is not held, and gives it to others.
+        guard !isDraining, holdings.count < settings.mostHeld else { return }
         holdings[job] = Holding(attempt: assignment.attempt, work: work)
         let missing = missing(work)
         if missing.isEmpty { waiting.append(job) } else { lacking.append(job) }

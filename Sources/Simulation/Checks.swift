@@ -185,13 +185,7 @@ struct Checks {
 
     mutating func holds(_ held: [Attempt], _ process: Process) {
         process.lastHeld = held
-        // A liar may have promised more in its name.
-        let credit = schedule.slots + schedule.prefetch + (schedule.faults.forge > 0 ? 100 : 0)
-        // A job that arrives again when it is done and forgotten is done again, and its result is held until somebody hears
-        // of it: three in ten may arrive again, for a second, of a thousand that are handed over in a second.
-        let again = schedule.faults.duplicate > 0 ? 300 : 0
-        // Beyond its credit it holds what the coordinator has given up on, for a while.
-        if held.count > 8 * credit + 16 + again {
+        if held.count > 4 * (schedule.slots + schedule.prefetch) + 16 {
             diverge(.bounds, "\(process.name) holds \(held.count) attempts", held.last?.job)
         }
     }

@@ -316,6 +316,72 @@ import Wire
         #expect(!twice.contains { if case .persist = $0 { true } else { false } })
     }
 
+    @Test func aCoordinatorThatDidNotRunJudgesNobodyByIt() {
+        let (coordinator, _) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        // Stopped for a minute: what its worker sent meanwhile is read after the first tick.
+        let woken = start + .seconds(60)
+        #expect(losses(coordinator.wake(.tick, at: woken)) == 0)
+        let beat = ToCoordinator.heartbeat(.init(incarnation: Incarnation(1), held: [job]))
+        #expect(!messages(coordinator.wake(.received(beat, from: peer), at: woken), to: peer).contains(.unknownPeer))
+        // From then on silence counts as ever.
+        let limit = woken + .seconds(10)
+        #expect(losses(coordinator.step(.tick, at: limit + .milliseconds(-1))) == 0)
+        #expect(losses(coordinator.step(.tick, at: limit)) == 1)
+        // One that comes to run late again and again, for its disk is slow, notices all the same who is gone.
+        let slow = labelling().0
+        _ = slow.wake(.received(hello(1), from: peer), at: start)
+        let lost = (1...60).reduce(0) { $0 + losses(slow.wake(.tick, at: start + .seconds(2 * $1))) }
+        #expect(lost == 1)
+    }
+
+    /// What the summary of the study would say now.
+    private func statistics(_ coordinator: CoordinatorBox, _ study: StudyID) throws -> StudyStatistics {
+        let outcome = try alone(smallStudy()).get()
+        let effects = coordinator.step(
+            .planned(study, nil, PlanStep(next: .finished(outcome), phase: .done)), at: start)
+        return try #require(
+            effects.lazy.compactMap { if case .write(_, _, let statistics) = $0 { statistics } else { nil } }.first)
+    }
+
+    @Test func aResultThatIsSentAgainIsNotPaidAgain() throws {
+        let (coordinator, study) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        for _ in 0..<4 { _ = coordinator.step(.received(result(job, from: 1), from: peer), at: start) }
+        let counted = try statistics(coordinator, study)
+        #expect(counted.duplicatesDropped == 3 && counted.repeatedCalls == 0)
+    }
+
+    @Test func aJobThatTwoWorkersDidIsPaidTwice() throws {
+        let (coordinator, study) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        // All three claim the same attempt, and one is lost.
+        for (worker, peer) in [(3, PeerID(9)), (4, PeerID(10))] as [(UInt64, PeerID)] {
+            _ = coordinator.step(.received(hello(worker, held: [job]), from: peer), at: start)
+        }
+        let gone = ToCoordinator.exited(.init(incarnation: Incarnation(1), cause: "connection lost"))
+        _ = coordinator.step(.received(gone, from: PeerID(99)), at: start)
+        for worker in [3, 4, 3, 4, 4] as [UInt64] {
+            _ = coordinator.step(.received(result(job, from: worker), from: PeerID(worker + 6)), at: start)
+        }
+        let counted = try statistics(coordinator, study)
+        #expect(counted.duplicatesDropped == 4 && counted.repeatedCalls == 100)
+    }
+
+    @Test func ofAJobThatIsDoneInPartTheRestIsPaidOnce() throws {
+        let (coordinator, study) = labelling()
+        let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt
+        let gone = ToCoordinator.exited(.init(incarnation: Incarnation(1), cause: "connection lost"))
+        _ = coordinator.step(.received(gone, from: PeerID(99)), at: start)
+        // It is given out in parts; one is done when the whole comes late.
+        let other = PeerID(8)
+        let part = assignments(coordinator.step(.received(hello(2), from: other), at: start), to: other)[0].attempt
+        _ = coordinator.step(.received(result(part, from: 2), from: other), at: start)
+        for _ in 0..<3 { _ = coordinator.step(.received(result(job, from: 1), from: peer), at: start) }
+        let counted = try statistics(coordinator, study)
+        #expect(part.job.items.count == 13 && counted.repeatedCalls == 13 && counted.duplicatesDropped == 2)
+    }
+
     @Test func heartbeatsKeepAWorkerAndFindLostAssignments() {
         let (coordinator, _) = labelling()
         let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)

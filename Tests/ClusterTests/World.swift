@@ -421,7 +421,19 @@ final class CoordinatorBox {
 
     init(settings: Coordinator.Settings) { value = Coordinator(settings: settings) }
 
+    /// As its process would: with all ticks that are due before.
     func step(_ event: Coordinator.Event, at now: Instant) -> [Coordinator.Effect] {
+        var effects: [Coordinator.Effect] = []
+        while let due = value.deadline, due < now {
+            effects += value.step(.tick, at: due)
+            value.checkInvariants()
+            guard value.deadline.map({ $0 > due }) ?? false else { break }
+        }
+        return effects + wake(event, at: now)
+    }
+
+    /// After a time in which its process did not run.
+    func wake(_ event: Coordinator.Event, at now: Instant) -> [Coordinator.Effect] {
         defer { value.checkInvariants() }
         return value.step(event, at: now)
     }
