@@ -1,6 +1,6 @@
 # What a newcomer needs: `make run` for the main job, `make test` for the tests. `make help` lists the rest.
 
-SYSTEM_PACKAGES := libzmq3-dev libsodium-dev libsqlite3-dev libprotobuf-c-dev
+SYSTEM_PACKAGES := libzmq3-dev libssl-dev libsqlite3-dev libprotobuf-c-dev
 STUDY ?= Studies/barrier-backdoor.yaml
 SECONDS ?= 60
 
@@ -43,11 +43,11 @@ build: system
 
 ## system     the Debian packages that the build needs
 system:
-	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/sodium.h ] && [ -e /usr/include/sqlite3.h ] && [ -e /usr/include/protobuf-c/protobuf-c.h ]; then exit 0; fi; \
+	@if [ -e /usr/include/zmq.h ] && [ -e /usr/include/openssl/evp.h ] && [ -e /usr/include/sqlite3.h ] && [ -e /usr/include/protobuf-c/protobuf-c.h ]; then exit 0; fi; \
 	if ! command -v swift >/dev/null; then echo "Swift 6.2 or newer is needed: https://swift.org/install"; exit 1; fi; \
 	install="apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)"; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "Needed: the headers of libzmq 4.3, libsodium, SQLite 3.40 and libprotobuf-c (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
+		echo "Needed: the headers of libzmq 4.3, OpenSSL, SQLite 3.40 and libprotobuf-c (on Debian: $(SYSTEM_PACKAGES)). Install them, then try again."; exit 1; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update && DEBIAN_FRONTEND=noninteractive $$install; \
 	elif command -v sudo >/dev/null && sudo apt-get update && sudo DEBIAN_FRONTEND=noninteractive $$install; then :; \
 	else echo "Not root and no sudo. Have an administrator run: apt-get update && $$install"; exit 1; fi

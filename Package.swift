@@ -28,8 +28,8 @@ let package = Package(
         .target(name: "CKernels"),
         .target(name: "Regression", dependencies: ["CKernels"], swiftSettings: settings),
         .target(name: "Pricing", dependencies: ["CKernels", "Regression"], swiftSettings: settings),
-        .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
-        .target(name: "Cluster", dependencies: ["CSodium", "Regression"], swiftSettings: settings),
+        .systemLibrary(name: "CCrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "Cluster", dependencies: ["CCrypto", "Regression"], swiftSettings: settings),
         .target(
             name: "Wire",
             dependencies: ["Cluster", "Regression", .product(name: "SwiftProtobuf", package: "swift-protobuf")],

@@ -1,6 +1,6 @@
 // Names of things that travel: digests, incarnations, studies, jobs.
 
-internal import CSodium
+internal import CCrypto
 
 /// A point in time on a monotonic clock that the shell chooses; only differences mean something.
 package struct Instant: Sendable, Hashable, Comparable {
@@ -31,22 +31,32 @@ extension Duration {
 
 /// The name of some bytes: their SHA-256.
 package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
-    /// Exactly 32.
-    package let bytes: [UInt8]
+    /// The 32 bytes as big-endian numbers: digests are compared, hashed and copied far more often than they are written.
+    private let words: (UInt64, UInt64, UInt64, UInt64)
 
     package static let length = 32
 
     /// Nil unless there are 32 bytes.
-    package init?(bytes: some Sequence<UInt8>) {
-        self.bytes = Array(bytes)
-        guard self.bytes.count == Self.length else { return nil }
+    package init?(bytes: some Collection<UInt8>) {
+        guard bytes.count == Self.length else { return nil }
+        var rest = bytes.makeIterator()
+        func word() -> UInt64 { (0..<8).reduce(0) { word, _ in word << 8 | UInt64(rest.next()!) } }
+        words = (word(), word(), word(), word())
     }
 
     /// The digest of `content`.
     package init(of content: [UInt8]) {
         var out = [UInt8](repeating: 0, count: Self.length)
-        crypto_hash_sha256(&out, content, UInt64(content.count))
-        bytes = out
+        let isDone = EVP_Digest(content, content.count, &out, nil, EVP_sha256(), nil)
+        // It fails only where there is no memory for its own state.
+        precondition(isDone == 1, "libcrypto has no SHA-256")
+        self.init(bytes: out)!
+    }
+
+    package var bytes: [UInt8] {
+        [words.0, words.1, words.2, words.3].flatMap { word in
+            stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: word >> UInt64($0)) }
+        }
     }
 
     package var description: String {
@@ -54,7 +64,12 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
         return String(bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
     }
 
-    package static func < (a: Digest, b: Digest) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
+    package static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
+
+    package static func < (a: Digest, b: Digest) -> Bool { a.words < b.words }
+
+    /// All of its bits are as good as drawn at random.
+    package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
 }
 
 /// Immutable bytes, named by their digest: parameters, data sets, files of a result. They move in chunks, on request.

@@ -40,7 +40,11 @@ package final class BlobShelf: Sendable {
     package func accept(_ chunk: BlobChunk) -> Accepted {
         let digest = chunk.blob.digest
         let bytes: [UInt8]? = state.withLock { state in
-            if chunk.offset == 0 { state.partial[digest] = [] }
+            if chunk.offset == 0 {
+                state.partial[digest] = nil
+                if chunk.bytes.count >= chunk.blob.size { return chunk.bytes }
+                state.partial[digest] = []
+            }
             guard state.partial[digest]?.count == chunk.offset else { return nil }
             state.partial[digest]!.append(contentsOf: chunk.bytes)
             guard state.partial[digest]!.count >= chunk.blob.size else { return nil }

@@ -49,6 +49,7 @@ extension World {
         settings.slots = schedule.slots
         settings.prefetch = schedule.prefetch
         settings.blobMemory = schedule.blobMemory
+        settings.longestRetry = .seconds(2)
         let process = Process(
             id: id, name: name, role: role, incarnation: incarnation, worker: Worker(settings: settings),
             peer: connect(id), clock: Int64(work.below(1 << 40)))

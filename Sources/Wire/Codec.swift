@@ -17,10 +17,11 @@ package struct WireError: Error, Sendable, Hashable, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// The wire form of messages: four bytes, `CRN` and the protocol's version, then an envelope of Protos/envelope.proto.
+/// The wire form of messages: `CRN`, the protocol's version, the length of an envelope of Protos/envelope.proto, and the
+/// envelope. The bytes of a blob follow it: as a field they would be copied at every step.
 package enum Codec {
     /// Of the protocol; peers of another version are refused.
-    package static let version: UInt8 = 1
+    package static let version: UInt8 = 2
     /// The longest frame that is sent or taken, unless configured.
     package static let longestFrame = 64 << 20
     /// The most bytes of a blob in one message.
@@ -30,38 +31,101 @@ package enum Codec {
 
     private static let magic: [UInt8] = Array("CRN".utf8)
 
-    package static func encode(_ message: ToCoordinator) -> [UInt8] { frame(PBToCoordinator(message)) }
-    package static func encode(_ message: FromCoordinator) -> [UInt8] { frame(PBFromCoordinator(message)) }
+    package static func encode(_ message: ToCoordinator) -> [UInt8] {
+        frame(PBToCoordinator(message), content: message.content)
+    }
+
+    package static func encode(_ message: FromCoordinator) -> [UInt8] {
+        frame(PBFromCoordinator(message), content: message.content)
+    }
 
     /// - Throws: `WireError` if the bytes are no message of this protocol version or say what cannot be.
     package static func decodeToCoordinator(_ bytes: [UInt8]) throws(WireError) -> ToCoordinator {
-        try (envelope(bytes) as PBToCoordinator).value
+        let (envelope, content): (PBToCoordinator, _) = try parts(bytes)
+        let message = try envelope.value(content)
+        try check(content.count == message.content.count, "bytes after a message that has none")
+        return message
     }
 
     /// - Throws: `WireError` if the bytes are no message of this protocol version or say what cannot be.
     package static func decodeFromCoordinator(_ bytes: [UInt8]) throws(WireError) -> FromCoordinator {
-        try (envelope(bytes) as PBFromCoordinator).value
+        let (envelope, content): (PBFromCoordinator, _) = try parts(bytes)
+        let message = try envelope.value(content)
+        try check(content.count == message.content.count, "bytes after a message that has none")
+        return message
     }
 
-    private static func frame(_ envelope: some Message) -> [UInt8] {
-        var bytes = magic + [version]
+    /// Before the envelope: `CRN`, the version, and its length, little-endian.
+    private static let head = 8
+
+    private static func frame(_ envelope: some Message, content: [UInt8]) -> [UInt8] {
+        let text: [UInt8]
         do {
-            bytes += try envelope.serializedBytes() as [UInt8]
+            text = try envelope.serializedBytes()
         } catch {
             preconditionFailure("a message of ours cannot be encoded: \(error)")
         }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(head + text.count + content.count)
+        bytes += magic
+        bytes.append(version)
+        for shift in [0, 8, 16, 24] { bytes.append(UInt8(truncatingIfNeeded: text.count >> shift)) }
+        bytes += text
+        bytes += content
         return bytes
     }
 
-    private static func envelope<Envelope: Message>(_ bytes: [UInt8]) throws(WireError) -> Envelope {
+    private static func parts<Envelope: Message>(
+        _ bytes: [UInt8]
+    ) throws(WireError) -> (Envelope, content: ArraySlice<UInt8>) {
         guard bytes.count >= 4, bytes.starts(with: magic) else { throw WireError("not a message of this protocol") }
         guard bytes[3] == version else {
             throw WireError("protocol version \(bytes[3]), this is version \(version)")
         }
+        guard bytes.count >= head else { throw WireError("a message of \(bytes.count) bytes") }
+        let length = bytes[4..<head].reversed().reduce(0) { $0 << 8 | Int($1) }
+        guard length <= bytes.count - head else {
+            throw WireError("an envelope of \(length) bytes in a message of \(bytes.count)")
+        }
         do {
-            return try Envelope(serializedBytes: Array(bytes[4...]))
+            return (try Envelope(serializedBytes: Part(bytes[head..<head + length])), bytes[(head + length)...])
         } catch {
             throw WireError("not a protobuf envelope")
+        }
+    }
+}
+
+/// A part of a frame, to be read in its place.
+private struct Part: SwiftProtobufContiguousBytes {
+    var bytes: ArraySlice<UInt8>
+
+    init(_ bytes: ArraySlice<UInt8>) { self.bytes = bytes }
+    init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes)[...] }
+    init(repeating byte: UInt8, count: Int) { bytes = [UInt8](repeating: byte, count: count)[...] }
+
+    var count: Int { bytes.count }
+
+    func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        try bytes.withUnsafeBytes(body)
+    }
+
+    mutating func withUnsafeMutableBytes<R>(_ body: (UnsafeMutableRawBufferPointer) throws -> R) rethrows -> R {
+        try bytes.withUnsafeMutableBytes(body)
+    }
+}
+
+extension ToCoordinator {
+    /// What follows the envelope.
+    fileprivate var content: [UInt8] { if case .blob(let chunk) = self { chunk.bytes } else { [] } }
+}
+
+extension FromCoordinator {
+    /// What follows the envelope.
+    fileprivate var content: [UInt8] {
+        switch self {
+        case .blob(let chunk): chunk.bytes
+        case .parameters(let published): published.bytes
+        default: []
         }
     }
 }

@@ -291,16 +291,13 @@ extension PBBlobChunk {
     init(_ chunk: BlobChunk) {
         blob = .init(chunk.blob)
         offset = UInt64(chunk.offset)
-        content = Data(chunk.bytes)
     }
 
-    var value: BlobChunk {
-        get throws(WireError) {
-            let blob = try self.blob.value
-            let offset = try count(self.offset, upTo: blob.size, "an offset")
-            try check(content.count <= blob.size - offset, "a chunk beyond the end of its blob")
-            return BlobChunk(blob: blob, offset: offset, bytes: Array(content))
-        }
+    func value(_ content: ArraySlice<UInt8>) throws(WireError) -> BlobChunk {
+        let blob = try self.blob.value
+        let offset = try count(self.offset, upTo: blob.size, "an offset")
+        try check(content.count <= blob.size - offset, "a chunk beyond the end of its blob")
+        return BlobChunk(blob: blob, offset: offset, bytes: Array(content))
     }
 }
 
@@ -385,36 +382,35 @@ extension PBToCoordinator {
         }
     }
 
-    var value: ToCoordinator {
-        get throws(WireError) {
-            switch message {
-            case .hello(let hello): return .hello(try hello.value)
-            case .heartbeat(let heartbeat): return .heartbeat(try heartbeat.value)
-            case .finished(let finished): return try finished.value
-            case .progress(let progress):
-                return .progress(
-                    .init(
-                        incarnation: Incarnation(progress.incarnation), attempt: try progress.attempt.value,
-                        epoch: try progress.epoch.value))
-            case .goodbye(let goodbye): return .goodbye(Incarnation(goodbye.incarnation))
-            case .exited(let exit):
-                return .exited(
-                    .init(
-                        incarnation: Incarnation(exit.incarnation),
-                        cause: try text(exit.cause, upTo: 1 << 16, "a cause")))
-            case .want(let request): return .want(try request.value)
-            case .blob(let chunk): return .blob(try chunk.value)
-            case .submit(let submission): return .submit(try submission.value)
-            case .watch(let watch):
-                return .watch(
-                    .init(
-                        study: StudyID(watch.study), term: watch.term,
-                        after: try count(watch.after, upTo: 1 << 48, "after")))
-            case .cancelStudy(let cancel): return .cancelStudy(StudyID(cancel.study))
-            case .pauseStudy(let pause): return .pauseStudy(StudyID(pause.study), pause.isPaused)
-            case .listStudies: return .listStudies
-            case nil: throw WireError("a message of no known kind")
-            }
+    /// - Parameter content: what follows the envelope.
+    func value(_ content: ArraySlice<UInt8>) throws(WireError) -> ToCoordinator {
+        switch message {
+        case .hello(let hello): return .hello(try hello.value)
+        case .heartbeat(let heartbeat): return .heartbeat(try heartbeat.value)
+        case .finished(let finished): return try finished.value
+        case .progress(let progress):
+            return .progress(
+                .init(
+                    incarnation: Incarnation(progress.incarnation), attempt: try progress.attempt.value,
+                    epoch: try progress.epoch.value))
+        case .goodbye(let goodbye): return .goodbye(Incarnation(goodbye.incarnation))
+        case .exited(let exit):
+            return .exited(
+                .init(
+                    incarnation: Incarnation(exit.incarnation),
+                    cause: try text(exit.cause, upTo: 1 << 16, "a cause")))
+        case .want(let request): return .want(try request.value)
+        case .blob(let chunk): return .blob(try chunk.value(content))
+        case .submit(let submission): return .submit(try submission.value)
+        case .watch(let watch):
+            return .watch(
+                .init(
+                    study: StudyID(watch.study), term: watch.term,
+                    after: try count(watch.after, upTo: 1 << 48, "after")))
+        case .cancelStudy(let cancel): return .cancelStudy(StudyID(cancel.study))
+        case .pauseStudy(let pause): return .pauseStudy(StudyID(pause.study), pause.isPaused)
+        case .listStudies: return .listStudies
+        case nil: throw WireError("a message of no known kind")
         }
     }
 }
@@ -445,7 +441,6 @@ extension PBFromCoordinator {
                 $0.study = published.study.value
                 $0.version = UInt32(published.version)
                 $0.blob = .init(published.blob)
-                $0.content = Data(published.bytes)
             }
         case .want(let request): want = .init(request)
         case .blob(let chunk): blob = .init(chunk)
@@ -469,47 +464,46 @@ extension PBFromCoordinator {
         }
     }
 
-    var value: FromCoordinator {
-        get throws(WireError) {
-            switch message {
-            case .welcome(let welcome):
-                try check(welcome.heartbeatNanoseconds >= 1_000_000, "a heartbeat of less than a millisecond")
-                return .welcome(
-                    .init(
-                        term: welcome.term, heartbeat: try nanoseconds(welcome.heartbeatNanoseconds),
-                        publisher: try text(welcome.publisher, "the publisher's address")))
-            case .assign(let assignment):
-                return try assignment.value
-            case .acknowledge(let list):
-                let attempts = try list.values
-                return attempts.count == 1 ? .acknowledge(attempts[0]) : .acknowledgements(attempts)
-            case .cancel(let list):
-                let attempts = try list.values
-                return attempts.count == 1 ? .cancel(attempts[0]) : .cancellations(attempts)
-            case .unknownPeer: return .unknownPeer
-            case .drain: return .drain
-            case .parameters(let published):
-                let blob = try published.blob.value
-                try check(published.content.count == blob.size, "published parameters of another size")
-                return .parameters(
-                    .init(
-                        study: StudyID(published.study), version: Int(published.version), blob: blob,
-                        bytes: Array(published.content)))
-            case .want(let request): return .want(try request.value)
-            case .blob(let chunk): return .blob(try chunk.value)
-            case .accepted(let accepted):
-                return .accepted(.init(token: accepted.token, study: StudyID(accepted.study)))
-            case .rejected(let rejected): return .rejected(.init(token: rejected.token, problems: rejected.problems))
-            case .events(let list):
-                var events: [StudyEvent] = []
-                for event in list.events { events.append(try event.value) }
-                return .events(.init(study: StudyID(list.study), term: list.term, events: events))
-            case .studies(let list):
-                var summaries: [StudySummary] = []
-                for study in list.studies { summaries.append(try study.value) }
-                return .studies(summaries)
-            case nil: throw WireError("a message of no known kind")
-            }
+    /// - Parameter content: what follows the envelope.
+    func value(_ content: ArraySlice<UInt8>) throws(WireError) -> FromCoordinator {
+        switch message {
+        case .welcome(let welcome):
+            try check(welcome.heartbeatNanoseconds >= 1_000_000, "a heartbeat of less than a millisecond")
+            return .welcome(
+                .init(
+                    term: welcome.term, heartbeat: try nanoseconds(welcome.heartbeatNanoseconds),
+                    publisher: try text(welcome.publisher, "the publisher's address")))
+        case .assign(let assignment):
+            return try assignment.value
+        case .acknowledge(let list):
+            let attempts = try list.values
+            return attempts.count == 1 ? .acknowledge(attempts[0]) : .acknowledgements(attempts)
+        case .cancel(let list):
+            let attempts = try list.values
+            return attempts.count == 1 ? .cancel(attempts[0]) : .cancellations(attempts)
+        case .unknownPeer: return .unknownPeer
+        case .drain: return .drain
+        case .parameters(let published):
+            let blob = try published.blob.value
+            try check(content.count == blob.size, "published parameters of another size")
+            return .parameters(
+                .init(
+                    study: StudyID(published.study), version: Int(published.version), blob: blob,
+                    bytes: Array(content)))
+        case .want(let request): return .want(try request.value)
+        case .blob(let chunk): return .blob(try chunk.value(content))
+        case .accepted(let accepted):
+            return .accepted(.init(token: accepted.token, study: StudyID(accepted.study)))
+        case .rejected(let rejected): return .rejected(.init(token: rejected.token, problems: rejected.problems))
+        case .events(let list):
+            var events: [StudyEvent] = []
+            for event in list.events { events.append(try event.value) }
+            return .events(.init(study: StudyID(list.study), term: list.term, events: events))
+        case .studies(let list):
+            var summaries: [StudySummary] = []
+            for study in list.studies { summaries.append(try study.value) }
+            return .studies(summaries)
+        case nil: throw WireError("a message of no known kind")
         }
     }
 }

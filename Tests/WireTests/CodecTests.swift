@@ -210,7 +210,35 @@ private enum Sample {
         // A field that this version does not know, as a newer peer of the same version may send: read without it.
         var longer = Codec.encode(ToCoordinator.goodbye(Incarnation(1)))
         longer += [0xFA, 0x3F, 0x02, 0x41, 0x42]
+        longer[4] += 5
         #expect(try Codec.decodeToCoordinator(longer) == .goodbye(Incarnation(1)))
+    }
+
+    /// A frame with these bytes as its envelope.
+    private func framed(_ envelope: [UInt8], length: Int? = nil) -> [UInt8] {
+        let length = length ?? envelope.count
+        return Array("CRN".utf8) + [Codec.version] + (0..<4).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }
+            + envelope
+    }
+
+    @Test func whatFollowsTheEnvelopeIsTheBlobs() throws {
+        let blob = BlobReference(to: [1, 2, 3, 4])
+        let chunk = BlobChunk(blob: blob, offset: 1, bytes: [2, 3])
+        let frame = Codec.encode(ToCoordinator.blob(chunk))
+        #expect(frame.suffix(2) == [2, 3])
+        #expect(try Codec.decodeToCoordinator(frame) == .blob(chunk))
+        // Three bytes fit, four do not; of a push all must be there.
+        #expect(throws: Never.self) { try Codec.decodeToCoordinator(frame + [4]) }
+        #expect(throws: WireError.self) { try Codec.decodeToCoordinator(frame + [4, 5]) }
+        let published = FromCoordinator.parameters(
+            .init(study: StudyID(1), version: 1, blob: blob, bytes: [1, 2, 3, 4]))
+        #expect(try Codec.decodeFromCoordinator(Codec.encode(published)) == published)
+        #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(Array(Codec.encode(published).dropLast())) }
+        // Nothing may follow other messages, and an envelope may not be longer than its frame, or than can be.
+        #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(Codec.encode(.drain) + [0]) }
+        for length in [1, 1 << 31, 0xFFFF_FFFF] {
+            #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(framed([], length: length)) }
+        }
     }
 
     @Test func claimsOfSizeCostNothing() {
@@ -219,12 +247,12 @@ private enum Sample {
             [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x07], [0x42, 0xFF, 0xFF, 0xFF, 0x7F],
             [0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F],
         ] {
-            let frame = Array("CRN".utf8) + [Codec.version] + claim + [1, 2, 3]
+            let frame = framed(claim + [1, 2, 3])
             #expect(throws: WireError.self) { try Codec.decodeToCoordinator(frame) }
             #expect(throws: WireError.self) { try Codec.decodeFromCoordinator(frame) }
         }
         // Nothing nested so deep that reading it ends the stack.
-        let deep = Array("CRN".utf8) + [Codec.version] + [UInt8](repeating: 0x0A, count: 100_000)
+        let deep = framed([UInt8](repeating: 0x0A, count: 100_000))
         #expect(throws: WireError.self) { try Codec.decodeToCoordinator(deep) }
     }
 

@@ -8,7 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// All messages, by direction. On the wire an envelope follows four bytes: "CRN" and the protocol's version.
+/// All messages, by direction. On the wire an envelope follows eight bytes: "CRN", the protocol's version, and its length;
+/// the bytes of a blob follow the envelope.
 
 internal import SwiftProtobuf
 

@@ -361,7 +361,7 @@ nonisolated struct PBProcessExit: Sendable {
   init() {}
 }
 
-/// A new version of a study's parameters, published to all.
+/// A new version of a study's parameters, published to all. Its bytes follow the envelope.
 nonisolated struct PBParametersPublished: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -379,8 +379,6 @@ nonisolated struct PBParametersPublished: Sendable {
   var hasBlob: Bool {self._blob != nil}
   /// Clears the value of `blob`. Subsequent reads from it will return its default value.
   mutating func clearBlob() {self._blob = nil}
-
-  var content: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -413,7 +411,7 @@ nonisolated struct PBBlobRequest: Sendable {
   fileprivate var _blob: PBBlobReference? = nil
 }
 
-/// An answer to it. No bytes: it is not here.
+/// An answer to it. The bytes follow the envelope; none: it is not here.
 nonisolated struct PBBlobChunk: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -429,8 +427,6 @@ nonisolated struct PBBlobChunk: Sendable {
   mutating func clearBlob() {self._blob = nil}
 
   var offset: UInt64 = 0
-
-  var content: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1046,7 +1042,7 @@ nonisolated extension PBProcessExit: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension PBParametersPublished: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ParametersPublished"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}version\0\u{1}blob\0\u{1}content\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}study\0\u{1}version\0\u{1}blob\0\u{c}\u{4}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1057,7 +1053,6 @@ nonisolated extension PBParametersPublished: SwiftProtobuf.Message, SwiftProtobu
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.study) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.version) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
-      case 4: try { try decoder.decodeSingularBytesField(value: &self.content) }()
       default: break
       }
     }
@@ -1077,9 +1072,6 @@ nonisolated extension PBParametersPublished: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._blob {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
-    if !self.content.isEmpty {
-      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 4)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1087,7 +1079,6 @@ nonisolated extension PBParametersPublished: SwiftProtobuf.Message, SwiftProtobu
     if lhs.study != rhs.study {return false}
     if lhs.version != rhs.version {return false}
     if lhs._blob != rhs._blob {return false}
-    if lhs.content != rhs.content {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1134,7 +1125,7 @@ nonisolated extension PBBlobRequest: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension PBBlobChunk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".BlobChunk"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}blob\0\u{1}offset\0\u{1}content\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}blob\0\u{1}offset\0\u{c}\u{3}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1144,7 +1135,6 @@ nonisolated extension PBBlobChunk: SwiftProtobuf.Message, SwiftProtobuf._Message
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._blob) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.content) }()
       default: break
       }
     }
@@ -1161,16 +1151,12 @@ nonisolated extension PBBlobChunk: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.offset != 0 {
       try visitor.visitSingularUInt64Field(value: self.offset, fieldNumber: 2)
     }
-    if !self.content.isEmpty {
-      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 3)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBBlobChunk, rhs: PBBlobChunk) -> Bool {
     if lhs._blob != rhs._blob {return false}
     if lhs.offset != rhs.offset {return false}
-    if lhs.content != rhs.content {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
