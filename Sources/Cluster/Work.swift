@@ -177,6 +177,15 @@ package enum Work: Sendable, Hashable {
         }
     }
 
+    /// Whether a blob that it needs is published when it is new.
+    func usesPublished(_ blob: BlobReference) -> Bool {
+        switch self {
+        case .ascend(_, let parameters, _, _), .probe(_, let parameters, _, _), .predict(let parameters, _):
+            parameters == blob
+        case .train, .label: false
+        }
+    }
+
     /// The oracle that it calls.
     package var oracle: OracleReference? {
         switch self {

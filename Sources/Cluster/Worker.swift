@@ -27,6 +27,8 @@ package struct Worker: Sendable {
         package var longestRetry: Duration = .seconds(5)
         /// How long an unacknowledged result or an unanswered wish waits before it is sent again.
         package var resend: Duration = .seconds(2)
+        /// How long parameters are waited for that may have been published just now: a few jobs' words come before their bytes.
+        package var pushWait: Duration = .milliseconds(25)
         /// How long a job that is not wanted any more may go on; then its process ends, and takes it along.
         package var stopGrace: Duration = .milliseconds(50)
         /// Bytes of blobs that are kept.
@@ -279,7 +281,14 @@ package struct Worker: Sendable {
         holdings[job] = Holding(attempt: assignment.attempt, work: work)
         let missing = missing(work)
         if missing.isEmpty { waiting.append(job) } else { lacking.append(job) }
-        fetch(missing, &effects, now)
+        for blob in missing where !fetches.contains(where: { $0.blob == blob }) {
+            if work.usesPublished(blob), publisher?.isEmpty == false {
+                fetches.append(Fetch(blob: blob, offset: 0, askAgain: now + settings.pushWait))
+            } else {
+                fetches.append(Fetch(blob: blob, offset: 0, askAgain: now + settings.resend))
+                effects.append(.send(.want(BlobRequest(blob: blob, offset: 0))))
+            }
+        }
     }
 
     private mutating func acknowledged(_ attempt: Attempt) {
@@ -307,13 +316,6 @@ package struct Worker: Sendable {
     private func missing(_ work: Work) -> [BlobReference] {
         if case .label = work { return [] }
         return work.needs.filter { !blobs.contains($0) }
-    }
-
-    private mutating func fetch(_ missing: [BlobReference], _ effects: inout [Effect], _ now: Instant) {
-        for blob in missing where !fetches.contains(where: { $0.blob == blob }) {
-            fetches.append(Fetch(blob: blob, offset: 0, askAgain: now + settings.resend))
-            effects.append(.send(.want(BlobRequest(blob: blob, offset: 0))))
-        }
     }
 
     private mutating func sayHello(_ effects: inout [Effect], _ now: Instant) {

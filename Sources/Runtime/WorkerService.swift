@@ -82,7 +82,7 @@ package final class WorkerService {
             if let ending { return ending }
             let deadline = [worker.deadline, drainDeadline].compactMap { $0 }.min()
             let ready = wait(
-                for: [dealer, subscriber], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
+                for: [subscriber, dealer], descriptors: [signals.descriptor] + (exitOnEndOfInput ? [0] : []),
                 wakeup: mailbox.wakeup, atMost: deadline?.millisecondsFromNow)
             if exitOnEndOfInput, ready.descriptors[1], inputHasEnded() { return .inputEnded }
             if ready.descriptors[0], !signals.taken().isEmpty, drainDeadline == nil {
@@ -90,7 +90,8 @@ package final class WorkerService {
                 handle(.drain)
             }
             for event in mailbox.take() { handle(event) }
-            for (socket, isReady) in zip([dealer, subscriber], ready.sockets) where isReady { receive(socket) }
+            // What is published first: jobs that need it then find it here.
+            for (socket, isReady) in zip([subscriber, dealer], ready.sockets) where isReady { receive(socket) }
             if let due = worker.deadline, due <= .now { handle(.tick) }
             if let due = drainDeadline, due <= .now {
                 logger.warning("left before its job was done: the grace to drain is over")
