@@ -228,7 +228,8 @@ package struct Worker: Sendable {
             term = welcome.term
             heartbeat = welcome.heartbeat
             nextHeartbeat = now + heartbeat
-            if publisher != welcome.publisher {
+            // A trainer needs nothing that is published: it comes from there.
+            if settings.role == .worker, publisher != welcome.publisher {
                 publisher = welcome.publisher
                 effects.append(.subscribe(welcome.publisher))
             }
