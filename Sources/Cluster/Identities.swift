@@ -68,8 +68,13 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
 
     package static func < (a: Digest, b: Digest) -> Bool { a.words < b.words }
 
-    /// All of its bits are as good as drawn at random.
-    package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+    package func hash(into hasher: inout Hasher) {
+        // All of it: who claims digests that are nobody's can choose any part.
+        hasher.combine(words.0)
+        hasher.combine(words.1)
+        hasher.combine(words.2)
+        hasher.combine(words.3)
+    }
 }
 
 /// Immutable bytes, named by their digest: parameters, data sets, files of a result. They move in chunks, on request.

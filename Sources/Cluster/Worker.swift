@@ -27,7 +27,7 @@ package struct Worker: Sendable {
         package var longestRetry: Duration = .seconds(5)
         /// How long an unacknowledged result or an unanswered wish waits before it is sent again.
         package var resend: Duration = .seconds(2)
-        /// How long parameters are waited for that may have been published just now: a few jobs' words come before their bytes.
+        /// How long parameters are waited for that may have been published just now: an assignment is shorter, and comes first.
         package var pushWait: Duration = .milliseconds(25)
         /// How long a job that is not wanted any more may go on; then its process ends, and takes it along.
         package var stopGrace: Duration = .milliseconds(50)
