@@ -49,6 +49,7 @@ extension World {
         settings.slots = schedule.slots
         settings.prefetch = schedule.prefetch
         settings.blobMemory = schedule.blobMemory
+        // A world rests at its end for longer than this.
         settings.longestRetry = .seconds(2)
         let process = Process(
             id: id, name: name, role: role, incarnation: incarnation, worker: Worker(settings: settings),
