@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +34,15 @@ static int limit(int resource, int64_t value, int64_t grace) {
     return setrlimit(resource, &limit);
 }
 
+// Whatever else is open here is none of the command's business: sockets, files, pipes whose end somebody waits for.
+static void keep_to_ourselves(void) {
+    if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
+    // A kernel before 5.11.
+    struct rlimit open;
+    int end = getrlimit(RLIMIT_NOFILE, &open) == 0 && open.rlim_cur < 65536 ? (int)open.rlim_cur : 65536;
+    for (int descriptor = 3; descriptor < end; descriptor++) fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+}
+
 // In the child. Returns only if the command cannot be run.
 static int become(const plugin_command *command, const int ends[3], pid_t parent) {
     struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -44,6 +54,7 @@ static int become(const plugin_command *command, const int ends[3], pid_t parent
         // dup2 clears close-on-exec, unless the descriptor is in place already; the ends are above 2.
         if (dup2(ends[k], k) < 0) return errno;
     }
+    keep_to_ourselves();
     if (chdir(command->folder) != 0) return errno;
     if (limit(RLIMIT_AS, command->memory, 0) != 0 || limit(RLIMIT_CPU, command->cpu_seconds, 1) != 0
         || limit(RLIMIT_NOFILE, command->open_files, 0) != 0 || limit(RLIMIT_CORE, 0, 0) != 0) {

@@ -13,6 +13,7 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
             UnsafeMutableRawPointer?, UnsafePointer<cairn_batch>?, UnsafeMutablePointer<cairn_result>?
         ) -> Int32
     private let width: Int
+    private let isStochastic: Bool
     /// The usual statuses of one point: an array that is there costs nothing.
     private let fine: [ValuationStatus] = [.ok]
 
@@ -38,6 +39,7 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         }
         descriptor = described.oracle
         width = descriptor.inputs.count
+        isStochastic = descriptor.isStochastic
         self.oracle = oracle
         self.price = price
     }
@@ -50,7 +52,6 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         let (count, rest) = points.count.quotientAndRemainder(dividingBy: width)
         precondition(rest == 0, "\(points.count) numbers are no rows of \(width)")
         guard count > 0 else { return Valuations(prices: []) }
-        let isStochastic = descriptor.isStochastic
         var given = Valuations(
             prices: Self.zeros(count), standardErrors: isStochastic ? Self.zeros(count) : [],
             gradients: gradient ? Self.zeros(points.count) : [],
@@ -68,7 +69,7 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         }
         if gradient && count > 1 { given.gradients = inRows(given.gradients, count) }
         given.settle(width: width)
-        given.place(of: descriptor, points)
+        if given.failure != nil { given.place(of: descriptor, points) }
         return given
     }
 
@@ -107,7 +108,6 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         _ given: inout Valuations, _ statuses: UnsafeMutableBufferPointer<UInt8>, _ columns: UnsafePointer<Double>,
         _ count: Int, _ gradient: Bool, _ seed: UInt64
     ) -> String? {
-        let isStochastic = descriptor.isStochastic
         let seeds = isStochastic ? [UInt64](repeating: seed, count: count) : []
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Self.longestMessage) { message in
             message[0] = 0

@@ -199,13 +199,12 @@ import Testing
                 ["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "loud"], in: folder)
             #expect(running.waits(for: "worker here-2 joined"), "\(running.text(running.err))")
             var killed: Set<Int32> = []
-            while running.process.isRunning {
+            while running.status == nil && killed.count < 100 {
                 usleep(.random(in: 40_000..<120_000))
                 // Those that have come to life: to be killed before that again and again is to be unavailable.
                 let living = try Self.lives(work).subtracting(killed)
                 let victims = Self.processes(in: work).filter(living.contains)
-                guard killed.count < 100, let victim = victims.randomElement() else { continue }
-                if kill(victim, SIGKILL) == 0 { killed.insert(victim) }
+                if let victim = victims.randomElement(), kill(victim, SIGKILL) == 0 { killed.insert(victim) }
             }
             let kills = killed.count
             let result = running.wait()

@@ -88,7 +88,7 @@ import Testing
             #expect(running.waits(for: phase))
             let all = Self.children(of: running.process.processIdentifier).map(\.process)
             for process in [running.process.processIdentifier] + all { kill(process, SIGKILL) }
-            running.process.waitUntilExit()
+            _ = running.wait()
 
             let without = try Cairn.run(["run", Self.quick, "--out", "r"], in: folder)
             #expect(without.code == 2 && without.err.contains("--resume"), "\(without.err)")
@@ -214,7 +214,7 @@ import Testing
         #expect(running.waits(for: "retrain: retraining"))
         let all = Self.children(of: running.process.processIdentifier).map(\.process)
         for process in [running.process.processIdentifier] + all { kill(process, SIGKILL) }
-        running.process.waitUntilExit()
+        _ = running.wait()
     }
 
     @Test(arguments: ["truncated", "empty", "bit flipped", "no database", "blob flipped"])

@@ -203,7 +203,7 @@ import Testing
             }
             // Killed without a chance to clean up: nobody is left behind.
             kill(running.process.processIdentifier, SIGKILL)
-            running.process.waitUntilExit()
+            _ = running.wait()
             for _ in 0..<300 where children.contains(where: { kill($0, 0) == 0 }) { usleep(10_000) }
             #expect(children.allSatisfy { kill($0, 0) != 0 })
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Testing
 
 /// The command as a user runs it.
 enum Cairn {
@@ -39,9 +40,54 @@ enum Cairn {
 
         func text(_ file: URL) -> String { (try? String(contentsOf: file, encoding: .utf8)) ?? "" }
 
-        func wait() -> Result {
-            process.waitUntilExit()
-            return Result(code: process.terminationStatus, out: text(out), err: text(err))
+        /// Its exit code or the signal that ended it; nil while it runs. Foundation takes a process for running until all
+        /// that inherited a certain socket of it have ended too; this asks for the process itself.
+        var status: Int32? {
+            if !process.isRunning { return process.terminationStatus }
+            var info = siginfo_t()
+            let isKnown = waitid(P_PID, id_t(process.processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT) == 0
+            return isKnown && info._sifields._sigchld.si_pid != 0 ? info._sifields._sigchld.si_status : nil
+        }
+
+        /// The result once the process has ended. One that does not end is a failure with its story, never a wait without
+        /// end: what it wrote last, and who of its family lives and where each stands.
+        func wait(within seconds: Double = 600) -> Result {
+            let limit = Date().addingTimeInterval(seconds)
+            while status == nil && Date() < limit { usleep(2000) }
+            if status == nil {
+                let family = Self.family(of: process.processIdentifier)
+                Issue.record(
+                    """
+                    \(process.arguments ?? []) has not ended after \(seconds) s
+                    \(family.map(Self.description).joined(separator: "\n"))
+                    \(text(err).suffix(4000))
+                    """)
+                for member in family { kill(member, SIGKILL) }
+            }
+            return Result(code: status ?? -1, out: text(out), err: text(err))
+        }
+
+        /// A process and all that descend from it.
+        private static func family(of process: Int32) -> [Int32] {
+            let children = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task"))?.compactMap {
+                try? String(contentsOfFile: "/proc/\(process)/task/\($0)/children", encoding: .utf8)
+            }
+            let numbers = (children ?? []).joined(separator: " ").split(separator: " ").compactMap { Int32($0) }
+            return [process] + numbers.flatMap(family)
+        }
+
+        /// The command, state and place in the kernel of each thread of a process.
+        private static func description(_ process: Int32) -> String {
+            func read(_ file: String) -> String {
+                ((try? String(contentsOfFile: "/proc/\(process)/\(file)", encoding: .utf8)) ?? "")
+                    .replacing("\0", with: " ").trimmingCharacters(in: .whitespacesAndNewlines)
+            }
+            let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")) ?? []
+            let places = threads.map {
+                let state = read("task/\($0)/stat").split(separator: ")").last?.prefix(2) ?? ""
+                return "\(read("task/\($0)/comm"))\(state) \(read("task/\($0)/wchan"))"
+            }
+            return "\(process) \(read("cmdline")): \(places.joined(separator: ", "))"
         }
 
         /// The process number that `cairn run` has told for one of its children.
@@ -61,7 +107,7 @@ enum Cairn {
             let limit = Date().addingTimeInterval(seconds)
             while Date() < limit {
                 if self.text(err).contains(text) { return true }
-                if !process.isRunning { return self.text(err).contains(text) }
+                if status != nil { return self.text(err).contains(text) }
                 usleep(5000)
             }
             return false

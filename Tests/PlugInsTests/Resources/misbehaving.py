@@ -268,7 +268,7 @@ def misbehave(channel, kind, identity):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if kind == "escaped child":
                 os.setsid()
-            time.sleep(600)
+            time.sleep(60)
             os._exit(0)
         open("child", "w").write(str(child))
         os._exit(4)
