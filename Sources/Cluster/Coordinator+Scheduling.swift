@@ -16,7 +16,7 @@ extension Coordinator {
         let place = roster.place(of: finished.incarnation)
         let pace = place.map { roster[at: $0].pace } ?? 1
         let calls = result.oracleCalls
-        if let place, roster[at: place].hello.role == .worker { runs[k].statistics.busy += finished.duration }
+        if place != nil, batch.kind.role == .worker { runs[k].statistics.busy += finished.duration }
         if let oracle = batch.oracle, calls > 0 {
             callSeconds[oracle, default: .init()].note(seconds / Double(calls) / pace)
         }

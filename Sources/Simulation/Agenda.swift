@@ -1,21 +1,32 @@
 /// What happens when, in virtual time: a binary heap. What is entered first happens first if both are due at once.
 struct Agenda<What> {
+    /// Small, because it is moved often: what happens stays in its place.
     private struct Entry {
         var at: Int64
         var number: Int
-        var what: What
+        var place: Int
 
         func isBefore(_ other: Entry) -> Bool { (at, number) < (other.at, other.number) }
     }
 
     private var heap: [Entry] = []
+    private var places: [What?] = []
+    private var free: [Int] = []
     private var entered = 0
 
     var count: Int { heap.count }
 
     mutating func enter(_ what: What, at time: Int64) {
         entered += 1
-        heap.append(Entry(at: time, number: entered, what: what))
+        let place: Int
+        if let freed = free.popLast() {
+            place = freed
+            places[place] = what
+        } else {
+            place = places.count
+            places.append(what)
+        }
+        heap.append(Entry(at: time, number: entered, place: place))
         var child = heap.count - 1
         while child > 0, heap[child].isBefore(heap[(child - 1) / 2]) {
             heap.swapAt(child, (child - 1) / 2)
@@ -31,7 +42,7 @@ struct Agenda<What> {
             var parent = 0
             while true {
                 var least = parent
-                for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
+                for child in 2 * parent + 1...2 * parent + 2 where child < heap.count {
                     if heap[child].isBefore(heap[least]) { least = child }
                 }
                 guard least != parent else { break }
@@ -39,6 +50,7 @@ struct Agenda<What> {
                 parent = least
             }
         }
-        return (first.at, first.what)
+        free.append(first.place)
+        return (first.at, places[first.place].take()!)
     }
 }

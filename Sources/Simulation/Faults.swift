@@ -108,7 +108,7 @@ package struct Faults: Sendable, Hashable {
                 self[keyPath: kind.field] = Self.most[kind.name]! * square * square
             }
         }
-        lasting = 2 + 22 * stream.uniform()
+        lasting = 2 + 14 * stream.uniform()
     }
 
     /// Names of the kinds that there are, and how much of each.

@@ -95,7 +95,7 @@ struct SimulatedStudy {
             name: "study-\(index)", randomSeed: UInt64(index) &* 0x9E37_79B9, oracle: descriptor.name,
             labelScale: pick([100, 1, -3]), domain: domain,
             data: isAttached
-                ? .attached(test: chance(0.5) ? tests : nil) : .generated(base: between(20, 100), test: tests),
+                ? .attached(test: chance(0.5) ? tests : nil) : .generated(base: between(16, 60), test: tests),
             attack: attack,
             surrogate: model == nil ? .fresh(hidden: pick([[], [4], [8, 4]])) : .attached,
             training: training(1...4), search: search,
@@ -118,7 +118,7 @@ struct SimulatedStudy {
             parts.append((.init(part: part, blob: BlobReference(to: bytes)), bytes))
         }
         if isAttached {
-            content.training = labelled(between(10, 120))
+            content.training = labelled(between(10, 80))
             attach(.training, content.training!.encoded)
             if case .attached(test: nil) = study.data {
                 content.test = labelled(tests)
@@ -205,7 +205,7 @@ package struct Schedule: Sendable {
         // An item that always kills must be given up some time.
         if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
         settings.shardSize = pick([1, 3, 8, 8, 64, 64, 10_000, 10_000])
-        settings.rowsPerJob = pick([24, 64, 10_000])
+        settings.rowsPerJob = pick([32, 200, 10_000])
         settings.steeredCost = chance(0.05) ? 0 : chance(0.05) ? 0.02 : .infinity
         settings.publisher = "publisher"
         workers = 1 + stream.below(5)
@@ -221,7 +221,7 @@ package struct Schedule: Sendable {
         // The first study is known by the seed, and the others are of the same class modulo 12: threads that share out
         // the seeds by their remainders need not share what they know of studies.
         let first = Int(seed % UInt64(Self.family))
-        for k in 0..<pick([1, 1, 1, 1, 2, 2, 3]) {
+        for k in 0..<pick([1, 1, 1, 1, 1, 2, 3]) {
             let study = k == 0 ? first : (first + 12 * stream.below(Self.family / 12)) % Self.family
             let at = k == 0 ? 0 : 3 * stream.uniform()
             let cancelledAt = chance(0.06) ? at + 5 * stream.uniform() * stream.uniform() : nil
