@@ -52,29 +52,43 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         let (count, rest) = points.count.quotientAndRemainder(dividingBy: width)
         precondition(rest == 0, "\(points.count) numbers are no rows of \(width)")
         guard count > 0 else { return Valuations(prices: []) }
-        var given = Valuations(
-            prices: Self.zeros(count), standardErrors: isStochastic ? Self.zeros(count) : [],
-            gradients: gradient ? Self.zeros(points.count) : [],
-            statuses: count == 1 ? fine : [ValuationStatus](repeating: .ok, count: count))
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { statuses in
-            statuses.initialize(repeating: 0)
-            given.failure = inColumns(points, count) { columns in
-                call(&given, statuses, columns, count, gradient, seed)
-            }
-            for k in 0..<count where statuses[k] != 0 {
-                let status = ValuationStatus(rawValue: statuses[k])
-                given.statuses[k] = status ?? .failed
-                if status == nil, given.failure == nil { given.failure = "answered with status \(statuses[k])" }
+        let (errors, slopes) = (isStochastic ? count : 0, gradient ? points.count : 0)
+        return withUnsafeTemporaryAllocation(of: Double.self, capacity: count + errors + slopes) { numbers in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { statuses in
+                numbers.initialize(repeating: 0)
+                statuses.initialize(repeating: 0)
+                let prices = numbers.baseAddress!
+                let failure = inColumns(points, count) { columns in
+                    call(
+                        columns, count, seed,
+                        cairn_result(
+                            prices: prices, standard_errors: errors > 0 ? prices + count : nil,
+                            gradients: slopes > 0 ? prices + count + errors : nil, statuses: statuses.baseAddress,
+                            message: nil,
+                            message_size: 0))
+                }
+                var given = Valuations(
+                    prices: Self.array(numbers[..<count]),
+                    standardErrors: errors > 0 ? Self.array(numbers[count..<count + errors]) : [],
+                    gradients: slopes > 0 ? inRows(numbers[(count + errors)...], count) : [],
+                    statuses: count == 1 ? fine : [ValuationStatus](repeating: .ok, count: count))
+                for k in 0..<count where statuses[k] != 0 {
+                    let status = ValuationStatus(rawValue: statuses[k])
+                    given.statuses[k] = status ?? .failed
+                    if status == nil, given.failure == nil { given.failure = "answered with status \(statuses[k])" }
+                }
+                if let failure { given.failure = failure }
+                given.settle(width: width)
+                if given.failure != nil { given.place(of: descriptor, points) }
+                return given
             }
         }
-        if gradient && count > 1 { given.gradients = inRows(given.gradients, count) }
-        given.settle(width: width)
-        if given.failure != nil { given.place(of: descriptor, points) }
-        return given
     }
 
-    /// For one number, a literal: it spares the search for the type of the array's storage.
-    private static func zeros(_ count: Int) -> [Double] { count == 1 ? [0] : [Double](repeating: 0, count: count) }
+    /// One number as a literal, which spares the search for the type of the array's storage.
+    private static func array(_ numbers: Slice<UnsafeMutableBufferPointer<Double>>) -> [Double] {
+        numbers.count == 1 ? [numbers.first!] : [Double](numbers)
+    }
 
     /// Rows as the interface wants them: all values of the first input, then all of the second, ...; one row is that already.
     private func inColumns<Result>(_ points: [Double], _ count: Int, _ body: (UnsafePointer<Double>) -> Result)
@@ -89,46 +103,33 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         }
     }
 
-    private func inRows(_ columns: [Double], _ count: Int) -> [Double] {
-        [Double](unsafeUninitializedCapacity: columns.count) { rows, used in
+    private func inRows(_ columns: Slice<UnsafeMutableBufferPointer<Double>>, _ count: Int) -> [Double] {
+        let columns = UnsafeMutableBufferPointer(rebasing: columns)
+        return [Double](unsafeUninitializedCapacity: columns.count) { rows, used in
             for k in 0..<count { for i in 0..<width { rows[k * width + i] = columns[i * count + k] } }
             used = columns.count
         }
     }
 
-    /// Where an array is; nil for one of nothing.
-    private static func pointer<Result>(
-        _ array: inout [Double], _ body: (UnsafeMutablePointer<Double>?) -> Result
-    ) -> Result {
-        array.isEmpty ? body(nil) : array.withUnsafeMutableBufferPointer { body($0.baseAddress) }
-    }
-
+    /// - Parameter places: where the answer belongs; derivatives are wanted if they have a place.
     /// - Returns: what the whole batch failed of, or what the library says of points that did; nil if it says nothing.
     private func call(
-        _ given: inout Valuations, _ statuses: UnsafeMutableBufferPointer<UInt8>, _ columns: UnsafePointer<Double>,
-        _ count: Int, _ gradient: Bool, _ seed: UInt64
+        _ columns: UnsafePointer<Double>, _ count: Int, _ seed: UInt64, _ places: cairn_result
     ) -> String? {
         let seeds = isStochastic ? [UInt64](repeating: seed, count: count) : []
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Self.longestMessage) { message in
             message[0] = 0
             let code = seeds.withUnsafeBufferPointer { seeds in
-                Self.pointer(&given.prices) { prices in
-                    Self.pointer(&given.standardErrors) { errors in
-                        Self.pointer(&given.gradients) { slopes in
-                            var batch = cairn_batch(
-                                count: count, inputs: columns, seeds: isStochastic ? seeds.baseAddress : nil,
-                                wants_gradient: gradient ? 1 : 0)
-                            var result = cairn_result(
-                                prices: prices, standard_errors: errors, gradients: slopes,
-                                statuses: statuses.baseAddress, message: message.baseAddress,
-                                message_size: message.count)
-                            return price(oracle.pointee.context, &batch, &result)
-                        }
-                    }
-                }
+                var batch = cairn_batch(
+                    count: count, inputs: columns, seeds: isStochastic ? seeds.baseAddress : nil,
+                    wants_gradient: places.gradients == nil ? 0 : 1)
+                var result = places
+                result.message = message.baseAddress
+                result.message_size = message.count
+                return price(oracle.pointee.context, &batch, &result)
             }
             guard code != 0 || message[0] != 0 else { return nil }
-            if code != 0 { statuses.update(repeating: ValuationStatus.failed.rawValue) }
+            if code != 0 { for k in 0..<count { places.statuses[k] = ValuationStatus.failed.rawValue } }
             message[message.count - 1] = 0
             let words = shown(String(cString: message.baseAddress!))
             return words.isEmpty ? "its evaluate returned \(code)" : words

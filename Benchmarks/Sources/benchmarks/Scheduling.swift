@@ -33,6 +33,12 @@ struct Scheduling {
                 Line(
                     what: "from the end of a job to the start of the next one, which waited for it: median",
                     figure: micro(trip), ratio: "goal 80 µs: \(short(80e-6 / trip)) ×"))
+            if let bare = peers.run("zeromq.py"), let theirs = bare.numbers["trip"] {
+                lines.append(
+                    Line(
+                        what: "bare libzmq \(bare.names["version"] ?? ""), there and back after as long a rest: median",
+                        figure: micro(theirs), ratio: "Cairn takes \(short(trip / theirs)) ×"))
+            }
         }
         let naps = library.flatMap(naps)
         if let naps {
