@@ -6,7 +6,9 @@
 #include "CKernels.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { SPINS = 2000 };
@@ -87,17 +89,27 @@ ck_team *ck_team_create(int size) {
         ck_team_destroy(team);
         return 0;
     }
-    for (int thread = 1; thread < size; thread++) {
+    // Signals that ask the program to do something are for its own threads; those of faults are for whoever made them.
+    sigset_t asking, before;
+    sigemptyset(&asking);
+    static const int asks[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+    for (size_t k = 0; k < sizeof asks / sizeof *asks; k++) sigaddset(&asking, asks[k]);
+    pthread_sigmask(SIG_BLOCK, &asking, &before);
+    bool failed = false;
+    for (int thread = 1; thread < size && !failed; thread++) {
         seat *mine = malloc(sizeof *mine);
         if (mine) *mine = (seat){team, thread};
         if (!mine || !team->threads || pthread_create(&team->threads[thread], 0, help, mine)) {
             free(mine);
-            ck_team_destroy(team);
-            return 0;
+            failed = true;
+        } else {
+            team->size++;
         }
-        team->size++;
     }
-    return team;
+    pthread_sigmask(SIG_SETMASK, &before, 0);
+    if (!failed) return team;
+    ck_team_destroy(team);
+    return 0;
 }
 
 int ck_team_size(const ck_team *team) { return team->size; }

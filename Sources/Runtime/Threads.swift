@@ -37,7 +37,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
     }
 }
 
-/// A thread that does one piece of work after another, in order.
+/// A thread that does one piece of work after another, in order. Signals that ask the process to end are not its business,
+/// whenever it was made: they wait for the loop that reads them.
 final class WorkThread: @unchecked Sendable {
     private struct State {
         var work: [@Sendable () -> Void] = []
@@ -52,6 +53,11 @@ final class WorkThread: @unchecked Sendable {
 
     init() {
         let retained = Unmanaged.passRetained(self)
+        var (asking, before) = (sigset_t(), sigset_t())
+        sigemptyset(&asking)
+        for signal in terminationSignals { sigaddset(&asking, signal) }
+        pthread_sigmask(SIG_BLOCK, &asking, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         let result = pthread_create(
             &thread, nil,
             { argument in
