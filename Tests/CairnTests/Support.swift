@@ -55,10 +55,11 @@ enum Cairn {
         }
 
         /// The result once the process has ended. One that does not end is a failure with its story, never a wait without
-        /// end: what it wrote last, and who of its family lives and where each stands.
+        /// end: what it wrote last, and who of its family lives and where each stands. Time in which the machine slept does not
+        /// count.
         func wait(within seconds: Double = 600) -> Result {
-            let limit = Date().addingTimeInterval(seconds)
-            while status == nil && Date() < limit { usleep(2000) }
+            let limit = SuspendingClock.now + .seconds(seconds)
+            while status == nil && SuspendingClock.now < limit { usleep(2000) }
             if status == nil {
                 let family = Self.family(of: process.processIdentifier)
                 Issue.record(
@@ -97,8 +98,8 @@ enum Cairn {
 
         /// The process number that `cairn run` has told for one of its children.
         func child(_ name: String, within seconds: Double = 10) -> Int32? {
-            let limit = Date().addingTimeInterval(seconds)
-            while Date() < limit {
+            let limit = SuspendingClock.now + .seconds(seconds)
+            while SuspendingClock.now < limit {
                 for line in text(err).split(separator: "\n") where line.hasPrefix("  \(name): process ") {
                     return line.split(separator: " ").last.flatMap { Int32($0) }
                 }
@@ -109,8 +110,8 @@ enum Cairn {
 
         /// Waits until standard error holds a text.
         func waits(for text: String, within seconds: Double = 30) -> Bool {
-            let limit = Date().addingTimeInterval(seconds)
-            while Date() < limit {
+            let limit = SuspendingClock.now + .seconds(seconds)
+            while SuspendingClock.now < limit {
                 if self.text(err).contains(text) { return true }
                 if status != nil { return self.text(err).contains(text) }
                 usleep(5000)

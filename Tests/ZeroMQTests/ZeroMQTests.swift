@@ -5,8 +5,8 @@ import ZeroMQ
 @Suite struct ZeroMQTests {
     /// Waits until a message is there.
     private func next(_ socket: Socket, within seconds: Double = 5) throws -> [[UInt8]]? {
-        let limit = Date().addingTimeInterval(seconds)
-        while Date() < limit {
+        let limit = SuspendingClock.now + .seconds(seconds)
+        while SuspendingClock.now < limit {
             if let frames = try socket.receive() { return frames }
             _ = wait(for: [socket], wakeup: Wakeup(), atMost: 20)
         }
@@ -90,13 +90,13 @@ import ZeroMQ
             usleep(30_000)
             wakeup.signal()
         }
-        let start = Date()
+        let start = SuspendingClock.now
         _ = wait(for: [], wakeup: wakeup, atMost: 10_000)
-        #expect(Date().timeIntervalSince(start) < 5)
+        #expect(SuspendingClock.now - start < .seconds(5))
         // The signal is taken: the next wait takes its time.
-        let again = Date()
+        let again = SuspendingClock.now
         _ = wait(for: [], wakeup: wakeup, atMost: 40)
-        #expect(Date().timeIntervalSince(again) > 0.03)
+        #expect(SuspendingClock.now - again > .milliseconds(30))
     }
 
     @Test func descriptorsAreWatched() {
