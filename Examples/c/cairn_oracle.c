@@ -5,6 +5,7 @@
 #include "cairn_oracle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,10 +195,10 @@ uint8_t *cairn_oracle_answer(const cairn_oracle *oracle, const uint8_t *request,
 }
 
 // Reads all of it: 1; or nothing, at the end: 0; or not all: -1.
-static int read_all(uint8_t *bytes, size_t size) {
+static int read_all(int descriptor, uint8_t *bytes, size_t size) {
     size_t done = 0;
     while (done < size) {
-        ssize_t count = read(0, bytes + done, size - done);
+        ssize_t count = read(descriptor, bytes + done, size - done);
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) return done == 0 && count == 0 ? 0 : -1;
         done += (size_t)count;
@@ -217,17 +218,20 @@ static int write_all(int descriptor, const uint8_t *bytes, size_t size) {
 }
 
 int cairn_oracle_main(const cairn_oracle *oracle) {
-    // What the program prints must not end up among the answers.
+    // What the program prints must not end up among the answers, and what it starts must not read the requests.
     fflush(stdout);
-    int answers = dup(1);
-    if (answers < 0 || dup2(2, 1) < 0) {
-        perror("cairn_oracle: standard output");
+    int requests = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    int answers = fcntl(1, F_DUPFD_CLOEXEC, 3);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (requests < 0 || answers < 0 || nothing < 0 || dup2(nothing, 0) < 0 || dup2(2, 1) < 0) {
+        perror("cairn_oracle: standard input and output");
         return 1;
     }
+    if (nothing > 0) close(nothing);
     int code = 1;
     for (;;) {
         uint8_t head[4];
-        int found = read_all(head, sizeof head);
+        int found = read_all(requests, head, sizeof head);
         if (found == 0) code = 0;
         if (found <= 0) break;
         size_t size = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
@@ -236,7 +240,7 @@ int cairn_oracle_main(const cairn_oracle *oracle) {
             break;
         }
         uint8_t *request = zeroed(size, 1);
-        if (size > 0 && read_all(request, size) != 1) {
+        if (size > 0 && read_all(requests, request, size) != 1) {
             fputs("cairn_oracle: the input ends in the middle of a request\n", stderr);
             free(request);
             break;
@@ -257,6 +261,7 @@ int cairn_oracle_main(const cairn_oracle *oracle) {
         free(answer);
         if (written != 0) break;
     }
+    close(requests);
     close(answers);
     return code;
 }

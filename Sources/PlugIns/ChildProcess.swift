@@ -82,7 +82,13 @@ final class ChildProcess: Transport {
         }
         for (name, value) in command.environment { environment[name] = "=\(value)" }
         var started = plugin_process()
-        let result = withStrings(command.arguments) { arguments in
+        var arguments = command.arguments
+        // Its own PATH says where its program is.
+        if let path = command.environment["PATH"], !arguments[0].contains("/") {
+            let places = path.split(separator: ":").map { "\($0)/\(arguments[0])" }
+            arguments[0] = places.first { access($0, X_OK) == 0 } ?? arguments[0]
+        }
+        let result = withStrings(arguments) { arguments in
             withStrings(environment.keys.sorted().map { $0 + environment[$0]! }) { environment in
                 command.folder.withCString { folder in
                     var wanted = plugin_command(
@@ -260,11 +266,11 @@ final class ChildProcess: Transport {
         }
         Glibc.close(process.input)
         if ended(waiting: 0) == nil {
-            kill(-process.process, SIGTERM)
+            for target in [-process.process, process.process] { kill(target, SIGTERM) }
             _ = ended(waiting: Self.grace)
         }
-        // Its children too, and whoever ignores the other signal.
-        kill(-process.process, SIGKILL)
+        // Its children too, and whoever ignores the other signal or has left its group.
+        for target in [-process.process, process.process] { kill(target, SIGKILL) }
         while waitpid(process.process, nil, 0) < 0 && errno == EINTR {}
         Glibc.close(process.output)
         Glibc.close(process.error)

@@ -30,18 +30,27 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     /// Whoever waits for an answer then gives up.
     private let isClosed = Atomic<Bool>(false)
     private let instances: [Instance]
+    private let ready: Ready
     private let team: ThreadTeam
 
     private final class Instance {
         let transport: any Transport
         var id: UInt64 = 0
-        /// Answers since its witness was heard.
-        var answers = 0
-        var isReady = false
+        /// Prices since its witness was heard.
+        var prices = 0
+        var isReady = false {
+            didSet { if isReady != oldValue { ready.count.add(isReady ? 1 : -1, ordering: .relaxed) } }
+        }
+        let ready: Ready
         /// When to try again to start it, in `milliseconds()`.
         var due = 0
         var failedStarts = 0
-        init(_ transport: any Transport) { self.transport = transport }
+        init(_ transport: any Transport, _ ready: Ready) { (self.transport, self.ready) = (transport, ready) }
+    }
+
+    /// How many instances are there.
+    private final class Ready: Sendable {
+        let count = Atomic(0)
     }
 
     private struct State {
@@ -81,8 +90,10 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private let mostFailedStarts: Int
     /// How long, in milliseconds.
     private static let absence = 5000
+    /// How long a service is looked for while others are there, who would wait with it.
+    private static let shortLook = Duration.milliseconds(250)
     private static let triesAlone = 3
-    private static let answersPerWitness = 256
+    private static let pricesPerWitness = 256
 
     /// Asks an instance what it is.
     ///
@@ -92,17 +103,23 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     ) throws(PlugInError) {
         self.settings = settings
         self.report = report
-        instances = transports.map { Instance($0) }
+        let ready = Ready()
+        self.ready = ready
+        let instances = transports.map { Instance($0, ready) }
+        self.instances = instances
         team = ThreadTeam(size: instances.count)
         if case .service = settings.kind { mostFailedStarts = 1 } else { mostFailedStarts = 6 }
         state = Mutex(State())
         var described: PlugInDescriptor?
         var problem: PlugInError?
-        // Of several instances one that answers is enough; and any may be killed from outside.
-        for instance in [[Instance]](repeating: instances, count: mostFailedStarts).joined() where described == nil {
+        // Of several instances one that answers is enough; and any may be killed from outside. Of several services those that
+        // are there answer at once.
+        var rounds = [Duration?](repeating: nil, count: mostFailedStarts)
+        if case .service = settings.kind, instances.count > 1 { rounds.insert(Self.shortLook, at: 0) }
+        for (instance, limit) in rounds.flatMap({ limit in instances.map { ($0, limit) } }) where described == nil {
             do throws(Incident) {
                 try instance.transport.open()
-                described = try Self.describe(instance, settings, isWanted: { true })
+                described = try Self.describe(instance, settings, within: limit, isWanted: { true })
             } catch {
                 let rest = instance.transport.close()
                 problem =
@@ -279,9 +296,9 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         if let refusal { throw Incident(kind: .changed, words: refusal) }
         try prepare(instance)
         do throws(Incident) {
-            if instance.answers >= Self.answersPerWitness { try hearWitness(instance) }
+            if instance.prices >= Self.pricesPerWitness { try hearWitness(instance) }
             let answer = try ask(rows, gradient, seed, instance)
-            instance.answers += 1
+            instance.prices += answer.valuations.prices.count
             if answer.nonFinite > 0 {
                 report(
                     "oracle \(descriptor.name): \(answer.nonFinite) prices that are no finite numbers, with a good status"
@@ -333,7 +350,9 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
             guard isWanted else { throw Incident(kind: .unavailable, words: "is closed") }
             do throws(Incident) {
                 try instance.transport.open()
-                let now = try Self.describe(instance, settings, isWanted: { isWanted })
+                var limit: Duration?
+                if case .service = settings.kind, ready.count.load(ordering: .relaxed) > 0 { limit = Self.shortLook }
+                let now = try Self.describe(instance, settings, within: limit, isWanted: { isWanted })
                 guard now == described else {
                     throw Incident(
                         kind: .changed,
@@ -362,7 +381,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
 
     /// The witness must say what it said before.
     private func hearWitness(_ instance: Instance) throws(Incident) {
-        instance.answers = 0
+        instance.prices = 0
         guard let witness = state.withLock({ $0.witness }) else { return }
         let given = try ask(witness.row[...], witness.gradient, witness.seed, instance).valuations
         guard given.statuses[0] == .ok, given.prices[0].bitPattern == witness.price else {
@@ -370,7 +389,9 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 kind: .changed,
                 words: "changed its answer at \(descriptor.place(of: witness.row)): "
                     + "\(Double(bitPattern: witness.price)) before, \(given.prices[0]) (\(given.statuses[0].name)) now; "
-                    + "an oracle gives the same bits for the same input, or another fingerprint")
+                    + "an oracle gives the same bits for the same input, or another fingerprint. What it gave before may be "
+                    + "wrong, too: cairn labels invalidate --oracle \(descriptor.name) --fingerprint \(described.fingerprint)"
+            )
         }
     }
 
@@ -393,10 +414,10 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private static func after(_ rest: String) -> String { rest.isEmpty ? "" : "; \(rest)" }
 
     private static func describe(
-        _ instance: Instance, _ settings: PlugInSettings, isWanted: () -> Bool
+        _ instance: Instance, _ settings: PlugInSettings, within shorter: Duration?, isWanted: () -> Bool
     ) throws(Incident) -> PlugInDescriptor {
         instance.id &+= 1
-        var limit = settings.timeout
+        var limit = min(settings.timeout, shorter ?? settings.timeout)
         // A process may have much to load.
         if case .process = settings.kind { limit = max(limit, .seconds(30)) }
         let reply = try instance.transport.exchange(

@@ -143,6 +143,7 @@ import Testing
             Fatal(.process, "hang", late, "late"),
             Fatal(.process, "ignored SIGTERM", late, "late"),
             Fatal(.process, "stopped", late, "late"),
+            Fatal(.process, "left its group", late, "late"),
             Fatal(.process, "late answer", late, "late"),
             Fatal(.process, "endless answer", late, "late"),
             Fatal(.process, "huge frame", "announced an answer of 4294967280 bytes", "nonsense"),

@@ -137,6 +137,49 @@ import Testing
         return process
     }
 
+    /// Whoever is there does not wait for those who are not, neither at the start nor when they are looked for again.
+    @Test func addressesWhereNobodyIsCostLittle() throws {
+        try inFolder { folder in
+            let address = "ipc://\(folder.path)/b"
+            let only = try start(try service(folder), address)
+            defer {
+                kill(only.processIdentifier, SIGKILL)
+                only.waitUntilExit()
+            }
+            var settings = PlugInSettings(
+                name: "mine", kind: .service(addresses: ["ipc://\(folder.path)/nobody", address]))
+            settings.timeout = .seconds(600)
+            settings.batch = 4
+            let points = (0..<100).flatMap { (k: Int) -> [Double] in [Double(k) / 1000, 2] }
+            let expected = (0..<100).map { 1 + Double($0) / 1000 * 2 }
+            let begin = SuspendingClock.now
+            let plugIn = try PlugIn(settings) { _ in }
+            for _ in 0..<10 { #expect(plugIn.evaluate(points, gradient: false).prices == expected) }
+            // A second here and there; not one of the ten minutes that an answer may take.
+            #expect(SuspendingClock.now - begin < .seconds(120))
+        }
+    }
+
+    /// A program is looked for where the PATH says that its entry gives it.
+    @Test func theEnvironmentSaysWhereTheProgramIs() throws {
+        try inFolder { folder in
+            let tools = folder.appending(path: "tools")
+            try FileManager.default.createDirectory(at: tools, withIntermediateDirectories: true)
+            let sdk = Self.root.appending(path: "Examples/c")
+            let sources = ["forward.c", "cairn_oracle.c", "oracle.pb-c.c"].map { sdk.appending(path: $0).path }
+            let header = Self.root.appending(path: "Sources/CPlugIn/include").path
+            try run(
+                "clang",
+                ["-std=gnu11", "-O2", "-I\(header)", "-I\(sdk.path)", "-o", tools.appending(path: "pricer").path]
+                    + sources
+                    + ["-lprotobuf-c"])
+            var command = PlugInSettings.Command(arguments: ["pricer"])
+            command.environment = ["PATH": "\(folder.path):\(tools.path)"]
+            let plugIn = try PlugIn(PlugInSettings(name: "mine", kind: .process(command))) { _ in }
+            #expect(plugIn.evaluate([0.01, 2], gradient: false).prices == [1.02])
+        }
+    }
+
     @Test func servicesAreFoundLostAndFoundAgain() throws {
         try inFolder { folder in
             let program = try service(folder)

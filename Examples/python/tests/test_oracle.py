@@ -226,16 +226,18 @@ def test_a_process_answers_and_ends_with_its_input():
     assert [reply.id for reply in replies] == [1, 2] and replies[1].valuations.prices == [1.1]
 
 
-def test_what_it_prints_does_not_end_up_among_the_answers(tmp_path):
+def test_what_it_prints_or_starts_stays_out_of_the_streams(tmp_path):
     path = tmp_path / "loud.py"
     path.write_text(
         "import os\nfrom cairn_oracle import Input, oracle\n"
         "@oracle(version='1', inputs=[Input('x', 0, 1)])\n"
-        "def loud(x):\n    print('pricing')\n    os.system('echo shell')\n    return x\nloud.run()\n"
+        "def loud(x):\n    print('pricing')\n    os.system('echo shell; cat')\n    return x\nloud.run()\n"
     )
     request = frame(pb.Request(id=2, evaluate=pb.Evaluate(count=1, inputs=[0.5])))
-    run = subprocess.run([sys.executable, path], input=request, capture_output=True, check=True)
-    assert pb.Reply.FromString(run.stdout[4:]).valuations.prices == [0.5]
+    run = subprocess.run([sys.executable, path], input=request + request, capture_output=True, check=True)
+    (size,) = struct.unpack("<I", run.stdout[:4])
+    first, second = run.stdout[4 : 4 + size], run.stdout[8 + size :]
+    assert [pb.Reply.FromString(reply).valuations.prices for reply in (first, second)] == [[0.5], [0.5]]
     assert b"pricing" in run.stderr and b"shell" in run.stderr
 
 

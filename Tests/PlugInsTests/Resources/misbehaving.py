@@ -221,7 +221,10 @@ def misbehave(channel, kind, identity):
     if kind == "hanging family":
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if kind in ("hang", "hanging family", "ignored SIGTERM"):
+    if kind == "left its group":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.setpgid(0, os.getpgid(os.getppid()))
+    if kind in ("hang", "hanging family", "ignored SIGTERM", "left its group"):
         while True:
             time.sleep(1)
     if kind == "stopped":

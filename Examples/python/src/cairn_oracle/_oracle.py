@@ -423,10 +423,13 @@ class Oracle:
         elif given:
             sys.exit(f"{sys.argv[0]}: takes no argument, --fingerprint, or --bind ADDRESS such as tcp://127.0.0.1:7001")
         else:
-            # What the pricer prints must not end up among the answers.
+            # What the pricer prints must not end up among the answers, and what it starts must not read the requests.
+            requests = os.fdopen(os.dup(0), "rb")
             answers = os.fdopen(os.dup(1), "wb")
+            with open(os.devnull, "rb") as nothing:
+                os.dup2(nothing.fileno(), 0)
             os.dup2(2, 1)
-            self.stream(sys.stdin.buffer, answers)
+            self.stream(requests, answers)
 
     def stream(self, requests: BinaryIO, answers: BinaryIO) -> None:
         """Answers requests until they end. Each message follows its length: four bytes, little-endian.
