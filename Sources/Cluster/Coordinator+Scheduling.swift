@@ -98,7 +98,9 @@ extension Coordinator {
     private mutating func serve(_ k: Int, _ effects: inout [Effect], _ now: Instant) -> Bool {
         guard let batch = runs[k].batch else { return false }
         let (role, oracle) = (batch.kind.role, batch.baseOracle)
-        func isAble(_ member: Roster.Member) -> Bool { oracle.map { member.hello.oracles.contains($0) } ?? true }
+        func knows(_ member: Roster.Member) -> Bool { oracle.map { member.hello.oracles.contains($0) } ?? true }
+        let spares = roster.canSpare(role, at: now, where: knows)
+        func isAble(_ member: Roster.Member) -> Bool { knows(member) && !(spares && member.rests(at: now)) }
 
         // What a silent worker holds.
         while let job = runs[k].urgent.first {

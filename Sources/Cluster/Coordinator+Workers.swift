@@ -302,6 +302,9 @@ extension Coordinator {
     ) {
         let attempt = finished.attempt
         let failure: WorkFailure
+        if let place = roster.place(of: finished.incarnation) {
+            roster.note(isGood: isResult(finished, k), at: place, now: now)
+        }
         switch finished.outcome {
         case .success(let result) where isResult(finished, k):
             learn(finished, result, lease, k)

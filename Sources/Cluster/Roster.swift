@@ -13,6 +13,9 @@ package struct Roster: Sendable {
         package fileprivate(set) var isSuspect = false
         /// Time that it takes for a job over the time that the average worker takes.
         package fileprivate(set) var pace = 1.0
+        /// Attempts in a row that it ended without a result, and when the last of them did.
+        package fileprivate(set) var failures = 0
+        fileprivate var lastFailure = Instant(nanoseconds: 0)
         /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
         fileprivate var known: Int64 = 0
         fileprivate var unknown = 0
@@ -20,6 +23,12 @@ package struct Roster: Sendable {
         fileprivate var level = -1
         fileprivate var previous = -1
         fileprivate var next = -1
+
+        /// Whether it had better get nothing: it fails and fails, perhaps for want of a licence, or because its plug-in has
+        /// changed. It gets another chance now and then.
+        package func rests(at now: Instant) -> Bool {
+            failures > 0 && now < lastFailure + .seconds(min(Roster.longestRest, 1 << min(failures - 1, 10)))
+        }
 
         package var hasSlot: Bool { !isSuspect && held.count < hello.slots }
 
@@ -70,7 +79,12 @@ package struct Roster: Sendable {
     /// Jobs wait at a worker whose jobs end within so many nanoseconds.
     private static let prefetch: Int64 = 100_000_000
 
+    /// Seconds; after a first failure it is one, and doubles.
+    private static let longestRest = 10
+
     private var members: [Member] = []
+    /// Those whose last attempt failed.
+    private var ailing: Set<Incarnation> = []
     /// Places that nobody has.
     private var free: [Int] = []
     private var places: [Incarnation: Int] = [:]
@@ -146,6 +160,7 @@ package struct Roster: Sendable {
 
     package mutating func remove(_ incarnation: Incarnation) -> Member? {
         guard let place = places.removeValue(forKey: incarnation) else { return nil }
+        ailing.remove(incarnation)
         unlist(place)
         let member = members[place]
         members[place].held = []
@@ -208,6 +223,24 @@ package struct Roster: Sendable {
         guard expected.isFinite, expected > 1e-3 else { return }
         let pace = members[place].pace
         members[place].pace = min(16, max(1.0 / 16, pace * (0.8 + 0.2 * min(10, seconds / expected))))
+    }
+
+    /// Notes that an attempt ended there, with a result or without.
+    package mutating func note(isGood: Bool, at place: Int, now: Instant) {
+        if isGood && members[place].failures == 0 { return }
+        members[place].failures = isGood ? 0 : members[place].failures + 1
+        members[place].lastFailure = now
+        let incarnation = members[place].hello.incarnation
+        if isGood { ailing.remove(incarnation) } else { ailing.insert(incarnation) }
+    }
+
+    /// Whether those that rest can be left alone, because others can do the work.
+    package func canSpare(_ role: Role, at now: Instant, where isAble: (Member) -> Bool) -> Bool {
+        !ailing.isEmpty
+            && places.values.contains { place in
+                let member = members[place]
+                return member.hello.role == role && !member.isSuspect && !member.rests(at: now) && isAble(member)
+            }
     }
 
     /// The place of a member of a role that has room and can do the work, one with the fewest jobs; nil if there is none.

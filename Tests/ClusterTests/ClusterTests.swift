@@ -110,12 +110,33 @@ import Wire
 
     @Test func resultsThatDoNotFitAreRefused() {
         let world = World(workers: 2)
-        world.corrupt = { result in
+        world.corrupt = { result, _ in
             if case .predictions(let numbers) = result { return .predictions(Array(numbers.dropLast())) }
             return result
         }
         #expect(world.run(smallStudy()))
         #expect(world.failure?.contains("does not fit") == true, "\(world.failure ?? "none")")
+    }
+
+    /// Its plug-in has changed, or its licence is gone: it fails at once and would take one job after another, until each is
+    /// given up.
+    @Test func aWorkerThatAlwaysFailsSpoilsNothing() throws {
+        let study = smallStudy()
+        var settings = Coordinator.Settings()
+        settings.rowsPerJob = 4
+        let world = World(workers: 2, settings: settings)
+        world.cost = { work, name in
+            guard case .label = work else { return .milliseconds(1) }
+            return name == "worker-0" ? .zero : .milliseconds(200)
+        }
+        world.corrupt = { result, name in
+            if name == "worker-0", case .labels = result { .predictions([1]) } else { result }
+        }
+        #expect(world.run(study))
+        #expect(world.outcome.map(Essence.init) == Essence(try alone(study).get()), "\(world.failure ?? "")")
+        // It is tried again every ten seconds, in vain.
+        let statistics = try #require(world.statistics)
+        #expect(statistics.abandoned == 0 && (3...100).contains(statistics.reassigned), "\(statistics)")
     }
 
     @Test func budgetsEndASearchCleanly() throws {

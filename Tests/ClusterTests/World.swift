@@ -77,7 +77,7 @@ final class World {
     /// Called when a worker begins; true stops its process (SIGSTOP) in the middle of the job, for good.
     var freeze: ((Work, String) -> Bool)?
     /// Called on each result before it is sent.
-    var corrupt: ((WorkResult) -> WorkResult)?
+    var corrupt: ((WorkResult, String) -> WorkResult)?
 
     init(workers: Int, settings: Coordinator.Settings = .init(), faults: Faults = .init(), seed: UInt64 = 1) {
         coordinator = Coordinator(settings: settings)
@@ -209,7 +209,7 @@ final class World {
             do throws(WorkFailure) {
                 var (result, produced) = try process.bench.perform(
                     work, blob: { process.blobs[$0] }, progress: { _ in }, isCancelled: { false })
-                if let corrupt { result = corrupt(result) }
+                if let corrupt { result = corrupt(result, process.name) }
                 for bytes in produced {
                     let blob = BlobReference(to: bytes)
                     process.blobs[blob.digest] = bytes
