@@ -174,8 +174,10 @@ import Testing
                     folder.appending(path: "r"), what, as: isCostly ? Self.costlyUndisturbed : Self.undisturbed)
                 if isCostly {
                     let repeated = try Self.repeatedCalls(folder.appending(path: "r"))
-                    // What was in flight may be paid twice: one call for each worker.
-                    #expect(repeated <= 2, "\(what): \(repeated) calls were paid for twice")
+                    // What was in flight may be paid twice: one call for each worker. A coordinator that comes back counts what
+                    // the one before took and had not acknowledged, too, since it cannot tell that from a second payment.
+                    let isNewLife = what.hasSuffix("coordinator killed") || what.hasSuffix("all killed")
+                    #expect(repeated <= (isNewLife ? 10 : 2), "\(what): \(repeated) calls were paid for twice")
                 }
             }
         }
