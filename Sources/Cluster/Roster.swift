@@ -14,7 +14,7 @@ package struct Roster: Sendable {
         /// Time that it takes for a job over the time that the average worker takes.
         package fileprivate(set) var pace = 1.0
         /// Attempts in a row that it ended without a result, and when the last of them did.
-        package fileprivate(set) var failures = 0
+        fileprivate var failures = 0
         fileprivate var lastFailure = Instant(nanoseconds: 0)
         /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
         fileprivate var known: Int64 = 0
@@ -24,8 +24,8 @@ package struct Roster: Sendable {
         fileprivate var previous = -1
         fileprivate var next = -1
 
-        /// Whether it had better get nothing: it fails and fails, perhaps for want of a licence, or because its plug-in has
-        /// changed. It gets another chance now and then.
+        /// Whether it had better get nothing for a while: its last attempts failed, perhaps for want of a licence, or because
+        /// its plug-in has changed.
         package func rests(at now: Instant) -> Bool {
             failures > 0 && now < lastFailure + .seconds(min(Roster.longestRest, 1 << min(failures - 1, 10)))
         }
@@ -83,7 +83,7 @@ package struct Roster: Sendable {
     private static let longestRest = 10
 
     private var members: [Member] = []
-    /// Those whose last attempt failed.
+    /// Those whose last attempt failed: nearly always none, and then nobody is looked through.
     private var ailing: Set<Incarnation> = []
     /// Places that nobody has.
     private var free: [Int] = []

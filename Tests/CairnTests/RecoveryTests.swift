@@ -52,9 +52,7 @@ import Testing
 
     /// The running children of a process, by their role or name.
     private static func children(of process: Int32) -> [(role: String, process: Int32)] {
-        let list =
-            (try? String(contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8)) ?? ""
-        return list.split(separator: " ").compactMap { Int32($0) }.compactMap { child in
+        Cairn.children(of: process).compactMap { child in
             guard let line = try? String(contentsOfFile: "/proc/\(child)/cmdline", encoding: .utf8) else { return nil }
             let words = line.split(separator: "\0")
             return words.count > 1 ? (String(words[1]), child) : nil
@@ -148,9 +146,11 @@ import Testing
                 let victims = Self.children(of: parent)
                 var what = "run \(run), \(isCostly ? "costly" : "quick"), after \(delay) µs: "
                 var resume = false
+                var isNewLife = false
                 switch (fault, victims.randomElement(using: &random)) {
                 case (0, let victim?), (1, let victim?):
                     what += "\(victim.role) killed"
+                    isNewLife = victim.role == "coordinator"
                     kill(victim.process, SIGKILL)
                 case (2, let victim?):
                     what += "\(victim.role) stopped"
@@ -160,7 +160,7 @@ import Testing
                 default:
                     what += "all killed"
                     for process in [parent] + victims.map(\.process) { kill(process, SIGKILL) }
-                    resume = true
+                    (resume, isNewLife) = (true, true)
                 }
                 var result = running.wait()
                 // Unless it had just come to its end.
@@ -176,7 +176,6 @@ import Testing
                     let repeated = try Self.repeatedCalls(folder.appending(path: "r"))
                     // What was in flight may be paid twice: one call for each worker. A coordinator that comes back counts what
                     // the one before took and had not acknowledged, too, since it cannot tell that from a second payment.
-                    let isNewLife = what.hasSuffix("coordinator killed") || what.hasSuffix("all killed")
                     #expect(repeated <= (isNewLife ? 10 : 2), "\(what): \(repeated) calls were paid for twice")
                 }
             }

@@ -75,11 +75,7 @@ enum Cairn {
 
         /// A process and all that descend from it.
         private static func family(of process: Int32) -> [Int32] {
-            let children = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task"))?.compactMap {
-                try? String(contentsOfFile: "/proc/\(process)/task/\($0)/children", encoding: .utf8)
-            }
-            let numbers = (children ?? []).joined(separator: " ").split(separator: " ").compactMap { Int32($0) }
-            return [process] + numbers.flatMap(family)
+            [process] + Cairn.children(of: process).flatMap(family)
         }
 
         /// The command, state and place in the kernel of each thread of a process.
@@ -117,6 +113,15 @@ enum Cairn {
                 usleep(5000)
             }
             return false
+        }
+    }
+
+    /// The running children of a process, whichever of its threads started them.
+    static func children(of process: Int32) -> [Int32] {
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")) ?? []
+        return threads.flatMap { thread in
+            let list = try? String(contentsOfFile: "/proc/\(process)/task/\(thread)/children", encoding: .utf8)
+            return (list ?? "").split(separator: " ").compactMap { Int32($0) }
         }
     }
 

@@ -134,7 +134,7 @@ import Wire
         }
         #expect(world.run(study))
         #expect(world.outcome.map(Essence.init) == Essence(try alone(study).get()), "\(world.failure ?? "")")
-        // It is tried again every ten seconds, in vain.
+        // It is tried again after rests of up to ten seconds, in vain.
         let statistics = try #require(world.statistics)
         #expect(statistics.abandoned == 0 && (3...100).contains(statistics.reassigned), "\(statistics)")
     }
