@@ -71,12 +71,15 @@ let package = Package(
             name: "ClusterTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Cluster", "Pricing", "Regression", "Wire"], swiftSettings: settings),
+        .target(name: "ChildProcess", path: "Tests/ChildProcess", swiftSettings: settings),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: settings),
-        .testTarget(name: "CairnTests", dependencies: ["cairn"], swiftSettings: settings),
+        .testTarget(name: "CairnTests", dependencies: ["ChildProcess", "cairn"], swiftSettings: settings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["Cluster", "Regression", "Runtime"], swiftSettings: settings),
+            name: "RuntimeTests", dependencies: ["ChildProcess", "Cluster", "Regression", "Runtime"],
+            swiftSettings: settings),
         .testTarget(
-            name: "PlugInsTests", dependencies: ["PlugIns", "Regression"], resources: [.copy("Resources")],
+            name: "PlugInsTests", dependencies: ["ChildProcess", "PlugIns", "Regression"],
+            resources: [.copy("Resources")],
             swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: settings),

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import Testing
 
@@ -250,7 +251,7 @@ import Testing
             let cluster = ["--cluster", "cluster.yaml"]
             let coordinator = try Cairn.start(["coordinator"] + cluster, in: folder)
             let worker = try Cairn.start(["worker", "--name", "w"] + cluster, in: folder)
-            defer { for process in [coordinator, worker] { process.process.terminate() } }
+            defer { for process in [coordinator, worker] { process.process.send(SIGTERM) } }
             let running = try Cairn.start(
                 ["run", "study.yaml", "--connect", address, "--oracles", "cluster.yaml"], in: folder)
             let work = folder.appending(path: "work")
@@ -292,16 +293,11 @@ import Testing
                 .replacing("#include", with: "#include <stdio.h>\n#include <stdlib.h>\n#include")
                 .replacing(".upper = 0.1}", with: ".upper = 1}")
             try Data(text.utf8).write(to: folder.appending(path: "forward.c"))
-            let compiler = Process()
-            compiler.executableURL = URL(filePath: "/usr/bin/env")
-            compiler.currentDirectoryURL = folder
-            compiler.arguments = [
-                "clang", "-std=gnu11", "-O2", "-fPIC", "-shared", "-DCAIRN_LIBRARY",
-                "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libmine.so", "forward.c",
-            ]
-            try compiler.run()
-            compiler.waitUntilExit()
-            try #require(compiler.terminationStatus == 0)
+            try ChildProcess.run(
+                [
+                    "clang", "-std=gnu11", "-O2", "-fPIC", "-shared", "-DCAIRN_LIBRARY",
+                    "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libmine.so", "forward.c",
+                ], in: folder.path)
             let cluster = """
                 coordinator: {bind: "tcp://127.0.0.1:*", publish: "tcp://127.0.0.1:*"}
                 limits: {crashLimit: 2}

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import Testing
 
@@ -105,7 +106,7 @@ import Testing
         try Cairn.inFolder { folder in
             let running = try Cairn.start(["run", Self.quick, "--out", "r"], in: folder)
             #expect(running.waits(for: "search: stage 1"))
-            running.process.interrupt()
+            running.process.send(SIGINT)
             let interrupted = running.wait()
             #expect(interrupted.code == 130 && interrupted.err.contains("--resume goes on"), "\(interrupted.err)")
             let text = try String(contentsOfFile: Self.quick, encoding: .utf8)
@@ -201,7 +202,7 @@ import Testing
             try Data("coordinator: {bind: \"ipc://\(folder.path)/c\"}\nstorage: {dir: store}\n".utf8)
                 .write(to: folder.appending(path: "cluster.yaml"))
             let first = try Cairn.start(["coordinator", "--cluster", "cluster.yaml"], in: folder)
-            defer { first.process.terminate() }
+            defer { first.process.send(SIGTERM) }
             for _ in 0..<500 where first.text(first.out).isEmpty { usleep(10_000) }
             let second = try Cairn.run(["coordinator", "--cluster", "cluster.yaml"], in: folder)
             #expect(second.code == 2, "\(second.err)")
@@ -225,16 +226,11 @@ import Testing
             let state = folder.appending(path: "r/state")
             // Everything into the main file, as after a while.
             let path = state.appending(path: "journal.sqlite")
-            let checkpoint = Process()
-            checkpoint.executableURL = URL(filePath: "/usr/bin/env")
-            checkpoint.arguments = [
+            try ChildProcess.run([
                 "python3", "-c",
                 "import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
                 path.path,
-            ]
-            try checkpoint.run()
-            checkpoint.waitUntilExit()
-            #expect(checkpoint.terminationStatus == 0)
+            ])
             var bytes = try Data(contentsOf: path)
             switch damage {
             case "truncated": bytes = bytes.prefix(bytes.count / 2)

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import Testing
 
@@ -22,7 +23,7 @@ import Testing
             try Data("coordinator: {bind: \"ipc://\(folder.path)/c\"}\n".utf8)
                 .write(to: folder.appending(path: "cluster.yaml"))
             let coordinator = try Cairn.start(["coordinator", "--cluster", "cluster.yaml"], in: folder)
-            defer { coordinator.process.terminate() }
+            defer { coordinator.process.send(SIGTERM) }
             for _ in 0..<1000 where coordinator.text(coordinator.out).isEmpty { usleep(10_000) }
             let address = "ipc://\(folder.path)/c"
             // Without workers a study begins and waits.

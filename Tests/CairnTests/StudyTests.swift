@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import Testing
 
@@ -214,7 +215,7 @@ import Testing
             let running = try Cairn.start(["run", try Self.slow(folder)], in: folder)
             #expect(running.waits(for: "search: stage 1"))
             let child = try #require(running.child("coordinator"))
-            running.process.interrupt()
+            running.process.send(SIGINT)
             #expect(running.wait().code == 130)
             #expect(kill(child, 0) != 0)
         }
@@ -235,7 +236,7 @@ import Testing
             let roles = try [["coordinator"], ["trainer"], ["worker"], ["worker"]].map {
                 try Cairn.start($0 + ["--cluster", "cluster.yaml"], in: folder)
             }
-            defer { for role in roles { role.process.terminate() } }
+            defer { for role in roles { role.process.send(SIGTERM) } }
             for name in ["r1", "r2"] {
                 let result = try Cairn.run(
                     ["run", Self.quick, "--connect", "ipc://\(folder.path)/c", "--out", name], in: folder)
@@ -243,7 +244,7 @@ import Testing
                 #expect(Self.bytes(folder.appending(path: name), "maximizers.csv") == Self.reference.maximizers)
             }
             for role in roles.reversed() {
-                role.process.terminate()
+                role.process.send(SIGTERM)
                 #expect(role.wait().code == 0, "asked to end, it ends well")
             }
         }

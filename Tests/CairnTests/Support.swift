@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import Testing
 
@@ -18,41 +19,23 @@ enum Cairn {
 
     /// Starts `cairn`; its output goes to files.
     static func start(_ arguments: [String], environment: [String: String] = [:], in folder: URL) throws -> Running {
-        let process = Process()
-        process.executableURL = executable
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        process.currentDirectoryURL = folder
         let id = UUID().uuidString
         let files = ["out", "err"].map { folder.appending(path: ".\(id).\($0)") }
-        for file in files { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = try FileHandle(forWritingTo: files[0])
-        process.standardError = try FileHandle(forWritingTo: files[1])
-        // As from a shell: the threads of a test have blocked signals, which a child would inherit.
-        var (none, before) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        pthread_sigmask(SIG_SETMASK, &none, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        try process.run()
+        let process = try ChildProcess(
+            [executable.path] + arguments, environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
+            in: folder.path, output: files[0].path, error: files[1].path)
         return Running(process: process, out: files[0], err: files[1])
     }
 
     struct Running {
-        let process: Process
+        let process: ChildProcess
         let out: URL
         let err: URL
 
         func text(_ file: URL) -> String { (try? String(contentsOf: file, encoding: .utf8)) ?? "" }
 
-        /// Its exit code or the signal that ended it; nil while it runs. Foundation takes a process for running until all
-        /// that inherited a certain socket of it have ended too; this asks for the process itself.
-        var status: Int32? {
-            if !process.isRunning { return process.terminationStatus }
-            var info = siginfo_t()
-            let isKnown = waitid(P_PID, id_t(process.processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT) == 0
-            return isKnown && info._sifields._sigchld.si_pid != 0 ? info._sifields._sigchld.si_status : nil
-        }
+        /// Its exit code or the signal that ended it; nil while it runs.
+        var status: Int32? { process.status }
 
         /// The result once the process has ended. One that does not end is a failure with its story, never a wait without
         /// end: what it wrote last, and who of its family lives and where each stands. Time in which the machine slept does not
@@ -64,7 +47,7 @@ enum Cairn {
                 let family = Self.family(of: process.processIdentifier)
                 Issue.record(
                     """
-                    \(process.arguments ?? []) has not ended after \(seconds) s
+                    \(process.arguments) has not ended after \(seconds) s
                     \(family.map(Self.description).joined(separator: "\n"))
                     \(text(err).suffix(4000))
                     """)

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import PlugIns
 import Regression
@@ -49,15 +50,14 @@ import Testing
     /// Services of some kinds, at addresses of their own.
     private func asServices(
         _ kinds: [String], change: (inout PlugInSettings) -> Void = { _ in },
-        _ body: (PlugIn, Reports, [Process]) throws -> Void
+        _ body: (PlugIn, Reports, [ChildProcess]) throws -> Void
     ) throws {
         try inFolder { folder, script in
-            var services: [Process] = []
+            var services: [ChildProcess] = []
             defer {
                 for service in services {
-                    // Its signals are blocked as they are in the thread that started it; this one cannot be.
-                    kill(service.processIdentifier, SIGKILL)
-                    service.waitUntilExit()
+                    service.send(SIGKILL)
+                    service.wait()
                 }
             }
             var addresses: [String] = []
@@ -65,13 +65,8 @@ import Testing
                 let place = folder.appending(path: "\(k)")
                 try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
                 let socket = place.appending(path: "s").path
-                let service = Process()
-                service.executableURL = URL(filePath: "/usr/bin/env")
-                service.arguments = ["python3", script, kind, socket]
-                service.currentDirectoryURL = place
-                service.standardError = FileHandle.nullDevice
-                try service.run()
-                services.append(service)
+                services.append(
+                    try ChildProcess(["python3", script, kind, socket], in: place.path, error: "/dev/null"))
                 for _ in 0..<3000 where !FileManager.default.fileExists(atPath: socket) { usleep(10_000) }
                 addresses.append("ipc://\(socket)")
             }
@@ -355,7 +350,7 @@ import Testing
         } _: { plugIn, _, services in
             let killer = Thread {
                 usleep(600_000)
-                kill(services[1].processIdentifier, SIGKILL)
+                services[1].send(SIGKILL)
             }
             killer.start()
             let valuations = plugIn.evaluate(Self.many, gradient: false)

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import PlugIns
 import Regression
@@ -259,16 +260,11 @@ import Testing
         try Data(Self.noisy.utf8).write(to: folder.appending(path: "noisy.c"))
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
-        let compiler = Process()
-        compiler.executableURL = URL(filePath: "/usr/bin/env")
-        compiler.currentDirectoryURL = folder
-        compiler.arguments = [
-            "clang", "-std=c11", "-O2", "-fPIC", "-shared", "-DSEED=\(seed)", "-DSCALE=\(scale)",
-            "-I\(root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libnoisy.so", "noisy.c",
-        ]
-        try compiler.run()
-        compiler.waitUntilExit()
-        try #require(compiler.terminationStatus == 0)
+        try ChildProcess.run(
+            [
+                "clang", "-std=c11", "-O2", "-fPIC", "-shared", "-DSEED=\(seed)", "-DSCALE=\(scale)",
+                "-I\(root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libnoisy.so", "noisy.c",
+            ], in: folder.path)
         let library = folder.appending(path: "libnoisy.so").path
         let plugIn = try PlugIn(PlugInSettings(name: "noisy", kind: .library(path: library))) { _ in }
         let verdict = verdicts(plugIn)["standard error"]

@@ -1,3 +1,4 @@
+import ChildProcess
 import Foundation
 import PlugIns
 import Regression
@@ -17,12 +18,7 @@ import Testing
     }
 
     private func run(_ program: String, _ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        try process.run()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "\(program) \(arguments)")
+        try ChildProcess.run([program] + arguments)
     }
 
     /// Compiles a C file to a shared library; `change` edits its text first.
@@ -129,12 +125,8 @@ import Testing
         return program
     }
 
-    private func start(_ program: String, _ address: String) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: program)
-        process.arguments = [address]
-        try process.run()
-        return process
+    private func start(_ program: String, _ address: String) throws -> ChildProcess {
+        try ChildProcess([program, address])
     }
 
     /// Whoever is there does not wait for those who are not, neither at the start nor when they are looked for again.
@@ -143,8 +135,8 @@ import Testing
             let address = "ipc://\(folder.path)/b"
             let only = try start(try service(folder), address)
             defer {
-                kill(only.processIdentifier, SIGKILL)
-                only.waitUntilExit()
+                only.send(SIGKILL)
+                only.wait()
             }
             var settings = PlugInSettings(
                 name: "mine", kind: .service(addresses: ["ipc://\(folder.path)/nobody", address]))
@@ -187,8 +179,8 @@ import Testing
             var first = try start(program, addresses[0])
             let second = try start(program, addresses[1])
             defer {
-                first.terminate()
-                second.terminate()
+                first.send(SIGTERM)
+                second.send(SIGTERM)
             }
             var settings = PlugInSettings(name: "mine", kind: .service(addresses: addresses))
             settings.batch = 8
@@ -199,8 +191,8 @@ import Testing
             let expected = (0..<100).map { 1 + Double($0) / 1000 * 2 }
             #expect(plugIn.evaluate(points, gradient: false).prices == expected && plugIn.incidents == nil)
             // One of the two goes: the other does it all.
-            kill(first.processIdentifier, SIGKILL)
-            first.waitUntilExit()
+            first.send(SIGKILL)
+            first.wait()
             for _ in 0..<200 where plugIn.incidents == nil {
                 // The other may have done all of it before the dead one was asked.
                 #expect(plugIn.evaluate(points, gradient: false).prices == expected)
@@ -208,13 +200,13 @@ import Testing
             #expect(plugIn.incidents?.contains("late") == true, "\(plugIn.incidents ?? "")")
             // It comes back at its address, and then it is the only one.
             first = try start(program, addresses[0])
-            kill(second.processIdentifier, SIGKILL)
-            second.waitUntilExit()
+            second.send(SIGKILL)
+            second.wait()
             plugIn.restart()
             #expect(plugIn.evaluate(points, gradient: false).prices == expected)
             // Nobody is left.
-            kill(first.processIdentifier, SIGKILL)
-            first.waitUntilExit()
+            first.send(SIGKILL)
+            first.wait()
             let nothing = plugIn.evaluate([0.01, 2], gradient: false)
             #expect(nothing.statuses == [.failed] && nothing.failure?.contains("gave no answer within") == true)
         }

@@ -1,3 +1,4 @@
+import ChildProcess
 import Cluster
 import Foundation
 import Regression
@@ -163,17 +164,12 @@ import Testing
     @Test func aNewerJournalIsLeftAlone() throws {
         try inFolder { folder in
             do { _ = try Journal(folder: folder, keptStudies: 3) }
-            let sqlite = Process()
-            sqlite.executableURL = URL(filePath: "/usr/bin/env")
-            sqlite.arguments = [
+            try ChildProcess.run([
                 "python3", "-c",
                 "import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); "
                     + "c.execute(\"INSERT INTO grdb_migrations VALUES ('of the future')\"); c.commit()",
                 folder + "/journal.sqlite",
-            ]
-            try sqlite.run()
-            sqlite.waitUntilExit()
-            #expect(sqlite.terminationStatus == 0)
+            ])
             let error = #expect(throws: JournalError.self) { _ = try Journal(folder: folder, keptStudies: 3) }
             #expect(error?.description.contains("newer Cairn") == true)
         }
