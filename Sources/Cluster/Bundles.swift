@@ -138,7 +138,8 @@ extension Work {
 
 extension ToCoordinator.Finished {
     fileprivate func isLike(_ other: Self) -> Bool {
-        guard incarnation == other.incarnation, attempt.isLike(other.attempt), fits, other.fits,
+        guard incarnation == other.incarnation, attempt.isLike(other.attempt), fits, other.fits, incidents.isEmpty,
+            other.incidents.isEmpty,
             case .success(let result) = outcome, case .success(let others) = other.outcome
         else { return false }
         switch (result, others) {

@@ -99,8 +99,10 @@ extension Coordinator {
         guard let batch = runs[k].batch else { return false }
         let (role, oracle) = (batch.kind.role, batch.baseOracle)
         func knows(_ member: Roster.Member) -> Bool { oracle.map { member.hello.oracles.contains($0) } ?? true }
-        let spares = roster.canSpare(role, at: now, where: knows)
-        func isAble(_ member: Roster.Member) -> Bool { knows(member) && !(spares && member.rests(at: now)) }
+        let spares = roster.canSpare(role, from: oracle, at: now, where: knows)
+        func isAble(_ member: Roster.Member) -> Bool {
+            knows(member) && !(spares && member.rests(from: oracle, at: now))
+        }
 
         // What a silent worker holds.
         while let job = runs[k].urgent.first {

@@ -302,8 +302,9 @@ extension Coordinator {
     ) {
         let attempt = finished.attempt
         let failure: WorkFailure
+        runs[k].statistics.add(finished.incidents)
         if let place = roster.place(of: finished.incarnation) {
-            roster.note(isGood: isResult(finished, k), at: place, now: now)
+            roster.note(isGood: isResult(finished, k), of: runs[k].batch?.baseOracle, at: place, now: now)
         }
         switch finished.outcome {
         case .success(let result) where isResult(finished, k):

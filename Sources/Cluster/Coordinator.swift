@@ -34,7 +34,7 @@ package struct Coordinator: Sendable {
         /// 10 µs to write and to find.
         package var ledgerCost = 1e-3
         /// Studies that have ended and can still be asked about.
-        package var keptStudies = 20
+        package var keptStudies = 64
         /// Where parameters are published.
         package var publisher = ""
 
@@ -126,6 +126,8 @@ package struct Coordinator: Sendable {
     var roster = Roster()
     /// In the order in which they were accepted.
     var runs: [StudyRun] = []
+    /// How many have ended.
+    private var endings = 0
     /// Good submissions whose attachments are on their way.
     var arriving: [Arrival] = []
     /// Those that are at hand.
@@ -294,9 +296,12 @@ package struct Coordinator: Sendable {
         case .studyPaused(let id, let isPaused): withRun(id) { $0.isPaused = isPaused }
         case .studyEnded(let id, let ending):
             var old: Set<Digest> = []
+            endings += 1
+            let number = endings
             withRun(id) { run in
                 old = run.blobs
                 run.ending = ending
+                run.endNumber = number
                 run.plan = nil
                 run.batch = nil
                 run.searchEnd = nil
@@ -306,7 +311,8 @@ package struct Coordinator: Sendable {
                 run.recorded = [:]
                 run.blobs = ending.blobs
             }
-            let ended = runs.filter { $0.ending != nil }
+            // In the order in which they ended, not in that of their beginnings: whoever waited for this one shall find it.
+            let ended = runs.filter { $0.ending != nil }.sorted { $0.endNumber < $1.endNumber }
             for run in ended.dropLast(settings.keptStudies) {
                 old.formUnion(run.blobs)
                 runs.removeAll { $0.id == run.id }

@@ -41,6 +41,9 @@ package struct Attempt: Sendable, Hashable, CustomStringConvertible {
     package var description: String { "\(job)#\(number)" }
 }
 
+/// How often something went wrong with a plug-in oracle, by the oracle's name and the kind of incident.
+package typealias IncidentCounts = [String: [String: Int]]
+
 // MARK: To the coordinator
 
 package enum ToCoordinator: Sendable, Hashable {
@@ -124,12 +127,18 @@ package enum ToCoordinator: Sendable, Hashable {
         /// Compute time.
         package var duration: Duration
         package var outcome: Outcome
+        /// What went wrong with plug-in oracles meanwhile.
+        package var incidents: IncidentCounts
 
-        package init(incarnation: Incarnation, attempt: Attempt, duration: Duration, outcome: Outcome) {
+        package init(
+            incarnation: Incarnation, attempt: Attempt, duration: Duration, outcome: Outcome,
+            incidents: IncidentCounts = [:]
+        ) {
             self.incarnation = incarnation
             self.attempt = attempt
             self.duration = duration
             self.outcome = outcome
+            self.incidents = incidents
         }
     }
 

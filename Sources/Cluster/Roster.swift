@@ -13,9 +13,8 @@ package struct Roster: Sendable {
         package fileprivate(set) var isSuspect = false
         /// Time that it takes for a job over the time that the average worker takes.
         package fileprivate(set) var pace = 1.0
-        /// Attempts in a row that it ended without a result, and when the last of them did.
-        fileprivate var failures = 0
-        fileprivate var lastFailure = Instant(nanoseconds: 0)
+        /// By oracle, attempts in a row that it ended without a result, and when the last of them did.
+        fileprivate var failures: [OracleReference?: (count: Int, last: Instant)] = [:]
         /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
         fileprivate var known: Int64 = 0
         fileprivate var unknown = 0
@@ -24,10 +23,11 @@ package struct Roster: Sendable {
         fileprivate var previous = -1
         fileprivate var next = -1
 
-        /// Whether it had better get nothing for a while: its last attempts failed, perhaps for want of a licence, or because
-        /// its plug-in has changed.
-        package func rests(at now: Instant) -> Bool {
-            failures > 0 && now < lastFailure + .seconds(min(Roster.longestRest, 1 << min(failures - 1, 10)))
+        /// Whether it had better get nothing of an oracle for a while: its last attempts failed, perhaps for want of a
+        /// licence, or because its plug-in has changed.
+        package func rests(from oracle: OracleReference?, at now: Instant) -> Bool {
+            guard !failures.isEmpty, let (count, last) = failures[oracle] else { return false }
+            return now < last + .seconds(min(Roster.longestRest, 1 << min(count - 1, 10)))
         }
 
         package var hasSlot: Bool { !isSuspect && held.count < hello.slots }
@@ -226,20 +226,29 @@ package struct Roster: Sendable {
     }
 
     /// Notes that an attempt ended there, with a result or without.
-    package mutating func note(isGood: Bool, at place: Int, now: Instant) {
-        if isGood && members[place].failures == 0 { return }
-        members[place].failures = isGood ? 0 : members[place].failures + 1
-        members[place].lastFailure = now
+    ///
+    /// - Parameter oracle: that it called; nil if none.
+    package mutating func note(isGood: Bool, of oracle: OracleReference?, at place: Int, now: Instant) {
+        if isGood && members[place].failures.isEmpty { return }
         let incarnation = members[place].hello.incarnation
-        if isGood { ailing.remove(incarnation) } else { ailing.insert(incarnation) }
+        if isGood {
+            members[place].failures[oracle] = nil
+            if members[place].failures.isEmpty { ailing.remove(incarnation) }
+        } else {
+            members[place].failures[oracle] = ((members[place].failures[oracle]?.count ?? 0) + 1, now)
+            ailing.insert(incarnation)
+        }
     }
 
     /// Whether those that rest can be left alone, because others can do the work.
-    package func canSpare(_ role: Role, at now: Instant, where isAble: (Member) -> Bool) -> Bool {
+    package func canSpare(
+        _ role: Role, from oracle: OracleReference?, at now: Instant, where isAble: (Member) -> Bool
+    ) -> Bool {
         !ailing.isEmpty
             && places.values.contains { place in
                 let member = members[place]
-                return member.hello.role == role && !member.isSuspect && !member.rests(at: now) && isAble(member)
+                return member.hello.role == role && !member.isSuspect && !member.rests(from: oracle, at: now)
+                    && isAble(member)
             }
     }
 

@@ -85,6 +85,10 @@ package struct StudyPlan: Sendable {
     private var calls = StudyOutcome.OracleCalls()
     private var noise = StudyOutcome.Noise()
     private var incomplete: [String] = []
+    /// What was left undone beyond what is named.
+    private var unnamed = 0
+    /// Items of the batch that was done last that were given up.
+    private var givenUp: Set<Int> = []
 
     /// Maximizers with what is known of each.
     private struct Found: Sendable {
@@ -142,9 +146,9 @@ package struct StudyPlan: Sendable {
             case (.train, let results?): return try trained(results)
             case (.predict, let results?): return try predicted(results)
             case (.search, let results?): return searched(results)
-            case (.reprice, let results?): return try repriced(results)
+            case (.reprice, let results?): return repriced(results)
             case (.certify, let results?): return certified(results, threads: threads)
-            case (.mitigate, let results?): return try mitigate(results)
+            case (.mitigate, let results?): return mitigate(results)
             case (.retrain, let results?): return try retrained(results)
             case (.judge, let results?): return try judged(results)
             default: preconditionFailure("a plan in phase \(phase) was asked for a step it does not have")
@@ -155,8 +159,10 @@ package struct StudyPlan: Sendable {
         }
     }
 
-    /// Abandoned items end a study where it cannot do without them, and are named where it can.
+    /// Abandoned items end a study where it cannot do without them, and are named where it can: it does without a sample, a
+    /// seed or a second opinion, not without a surrogate.
     private mutating func note(_ results: BatchResults) throws(WorkFailure) {
+        givenUp = []
         // In the order of the items, not in that of time: which job was given up first is chance.
         let abandoned = results.abandoned.sorted { a, b in
             (a.items.lowerBound, a.items.upperBound) < (b.items.lowerBound, b.items.upperBound)
@@ -165,9 +171,18 @@ package struct StudyPlan: Sendable {
             let items = abandoned.items
             let what =
                 "\(phase.rawValue): items \(items.lowerBound)..<\(items.upperBound) abandoned: \(abandoned.reason)"
-            guard phase == .search || phase == .certify else { throw WorkFailure(what) }
-            incomplete.append(what)
+            switch phase {
+            case .train, .predict, .retrain, .judge: throw WorkFailure(what)
+            default: leaveUndone(what)
+            }
+            givenUp.formUnion(items)
         }
+    }
+
+    private static let mostNamed = 100
+
+    private mutating func leaveUndone(_ what: String) {
+        if incomplete.count < Self.mostNamed { incomplete.append(what) } else { unnamed += 1 }
     }
 
     // MARK: Data
@@ -219,36 +234,51 @@ package struct StudyPlan: Sendable {
 
     private mutating func label(_ results: BatchResults) throws -> PlanStep {
         var next = 0
-        /// Fills the gaps of a set and counts them.
-        func labelled(_ set: Samples) throws(WorkFailure) -> (Samples, Int) {
-            let first = next
-            var set = set
-            for row in set.labels.indices where set.labels[row].isNaN {
-                set.labels[row] = try price(results, next, set.input(row))
-                next += 1
+        /// Fills the gaps of a set. What has no price is left out: one bad input shall not cost all that was paid for the
+        /// others.
+        ///
+        /// - Returns: what is kept, which rows that were, and how often the oracle was asked.
+        func filled(
+            _ set: Samples, _ name: String
+        ) throws(WorkFailure) -> (set: Samples, rows: [Int], calls: Int) {
+            var (set, rows, calls) = (set, [Int](), 0)
+            for row in set.labels.indices {
+                if set.labels[row].isNaN {
+                    if !givenUp.contains(next) { calls += 1 }
+                    if let label = price(results, next, set.input(row)) { set.labels[row] = label }
+                    next += 1
+                }
+                if !set.labels[row].isNaN { rows.append(row) }
             }
-            return (set, next - first)
+            guard set.count == 0 || !rows.isEmpty else {
+                throw WorkFailure("the oracle has no price for any \(name) sample; \(incomplete.first ?? "")")
+            }
+            return (rows.count < set.count ? set.rows(rows) : set, rows, calls)
         }
-        (training, calls.training) = try labelled(training)
-        (test, calls.test) = try labelled(test)
-        let attacked = try labelled(attackTest)
-        attackTest = attacked.0
-        calls.test += attacked.1
-        (validation, calls.validation) = try labelled(validation)
+        let kept: [Int]
+        (training, kept, calls.training) = try filled(training, "training")
+        if kept.count < origins.count { origins = kept.map { origins[$0] } }
+        (test, _, calls.test) = try filled(test, "test")
+        let attacked = try filled(attackTest, "attack test")
+        attackTest = attacked.set
+        calls.test += attacked.calls
+        (validation, _, calls.validation) = try filled(validation, "validation")
         if let attack = study.attack {
             for row in origins.indices where origins[row] == .mislabelled { training.labels[row] += attack.epsilon }
         }
         return try train()
     }
 
-    /// A label from a label batch.
-    private func price(_ results: BatchResults, _ item: Int, _ input: ArraySlice<Double>) throws(WorkFailure) -> Double
-    {
+    /// A label from a label batch; nil, and named, if the oracle has none.
+    private mutating func price(_ results: BatchResults, _ item: Int, _ input: ArraySlice<Double>) -> Double? {
+        guard !givenUp.contains(item) else { return nil }
         let label = results.valuations.prices[item] * study.labelScale
         guard results.valuations.statuses[item].hasPrice, label.isFinite else {
             let raw = input.enumerated().map { i, u in "\(study.domain.inputs[i].name) \(study.domain.raw(u, i))" }
-            throw WorkFailure(
-                "the oracle has no price (\(results.valuations.statuses[item].name)) at \(raw.joined(separator: ", "))")
+            leaveUndone(
+                "\(phase.rawValue): the oracle has no price (\(results.valuations.statuses[item].name)) at "
+                    + raw.joined(separator: ", "))
+            return nil
         }
         return label
     }
@@ -488,13 +518,14 @@ package struct StudyPlan: Sendable {
     }
 
     /// Keeps what the better prices confirm.
-    private mutating func repriced(_ results: BatchResults) throws -> PlanStep {
+    private mutating func repriced(_ results: BatchResults) -> PlanStep {
         let rows = doubts()
         calls.repricing += results.oracleCalls
         noise.repriced = rows.count
         var dropped = Set<Int>()
         for (item, row) in rows.enumerated() {
-            let label = try price(results, item, found.maximizers.input(row))
+            // Without a second opinion the first stands.
+            guard let label = price(results, item, found.maximizers.input(row)) else { continue }
             let error = abs(study.labelScale) * results.valuations.standardErrors[item]
             if abs(found.maximizers.predictions[row] - label) < Self.significant * error {
                 dropped.insert(row)
@@ -580,12 +611,12 @@ package struct StudyPlan: Sendable {
         return PlanStep(next: batch(.label(oracle, points: points)), phase: .mitigate, note: note)
     }
 
-    private mutating func mitigate(_ results: BatchResults) throws -> PlanStep {
+    private mutating func mitigate(_ results: BatchResults) -> PlanStep {
         calls.mitigation += results.oracleCalls
         let rows = verification!.asked
         var wrong: [Int] = []
         for (item, row) in rows.enumerated() {
-            let label = try price(results, item, training.input(row))
+            guard let label = price(results, item, training.input(row)) else { continue }
             let isWrong = abs(training.labels[row] - label) > study.mitigation.tolerance
             if study.mitigation.action == .relabel {
                 flagged.append(FlaggedSample(row: row, reason: .relabelled, label: label))
@@ -666,7 +697,7 @@ package struct StudyPlan: Sendable {
         outcome.oracleCalls = calls
         outcome.noise = noise
         outcome.oracleFingerprint = oracle.fingerprint
-        outcome.incomplete = incomplete
+        outcome.incomplete = incomplete + (unnamed > 0 ? ["and \(unnamed) more"] : [])
         if let attack = study.attack {
             func holds(_ box: [ClosedRange<Double>], _ row: Int) -> Bool {
                 zip(found.maximizers.input(row), box).allSatisfy { $1.contains($0) }

@@ -28,6 +28,20 @@ package struct StudyStatistics: Sendable, Hashable {
     package var seconds: [Phase: Duration] = [:]
     /// CPU path and libraries of every worker that took part.
     package var numerics: Set<String> = []
+    /// What went wrong with plug-in oracles.
+    package private(set) var incidents: IncidentCounts = [:]
+
+    /// Who makes names up shall not fill the memory.
+    private static let mostIncidents = 1000
+
+    mutating func add(_ more: IncidentCounts) {
+        for (oracle, counts) in more {
+            for (kind, count) in counts
+            where incidents[oracle]?[kind] != nil || incidents.reduce(0, { $0 + $1.value.count }) < Self.mostIncidents {
+                incidents[oracle, default: [:]][kind, default: 0] += count
+            }
+        }
+    }
 }
 
 struct StudyRun: Sendable {
@@ -97,6 +111,8 @@ struct StudyRun: Sendable {
     /// When people may be told again how many items are done.
     var nextProgress = Instant(nanoseconds: .min)
     var ending: StudyEvent.Ending?
+    /// How many studies had ended with this one.
+    var endNumber = 0
 
     /// Who answered a job, and with which attempt.
     private struct Answer: Sendable, Hashable {

@@ -53,8 +53,10 @@ package struct Worker: Sendable {
         /// The connection broke; the transport builds a new one by itself.
         case disconnected
         case progressed(Attempt, EpochReport)
-        /// An attempt has ended; `blobs` are what its result names, kept by the shell.
-        case finished(Attempt, Duration, ToCoordinator.Outcome, blobs: [BlobReference])
+        /// An attempt has ended; `blobs` are what its result names, kept by the shell; `incidents` are those of plug-ins
+        /// meanwhile.
+        case finished(
+            Attempt, Duration, ToCoordinator.Outcome, blobs: [BlobReference], incidents: IncidentCounts = [:])
         /// A blob that was on its way is complete and is what it claims to be; or it is not.
         case stored(BlobReference)
         case damaged(BlobReference)
@@ -175,9 +177,9 @@ package struct Worker: Sendable {
                 effects.append(
                     .send(.progress(.init(incarnation: settings.incarnation, attempt: attempt, epoch: report))))
             }
-        case .finished(let attempt, let duration, let outcome, let made):
+        case .finished(let attempt, let duration, let outcome, let made, let incidents):
             for blob in made { keep(blob) }
-            ended(attempt, duration, outcome, &effects, now)
+            ended(attempt, duration, outcome, incidents, &effects, now)
         case .stored(let blob):
             fetches.removeAll { $0.blob == blob }
             keep(blob)
@@ -370,8 +372,8 @@ package struct Worker: Sendable {
     }
 
     private mutating func ended(
-        _ attempt: Attempt, _ duration: Duration, _ outcome: ToCoordinator.Outcome, _ effects: inout [Effect],
-        _ now: Instant
+        _ attempt: Attempt, _ duration: Duration, _ outcome: ToCoordinator.Outcome, _ incidents: IncidentCounts,
+        _ effects: inout [Effect], _ now: Instant
     ) {
         if let k = started.firstIndex(of: attempt.job) { started.remove(at: k) }
         guard let holding = holdings[attempt.job] else { return }
@@ -383,7 +385,8 @@ package struct Worker: Sendable {
         jobSeconds!.note(duration.seconds)
         deliver(
             .init(
-                incarnation: settings.incarnation, attempt: holding.attempt, duration: duration, outcome: outcome),
+                incarnation: settings.incarnation, attempt: holding.attempt, duration: duration, outcome: outcome,
+                incidents: incidents),
             &effects, now)
     }
 

@@ -26,9 +26,12 @@ protocol Transport: AnyObject {
         _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
     ) throws(Incident) -> [UInt8]
 
+    /// What else is known of this life, such as the end of its standard error; may be empty.
+    func lastWords() -> String
+
     /// Ends this life.
     ///
-    /// - Returns: what else is known of it, such as the end of its standard error; may be empty.
+    /// - Returns: its last words.
     func close() -> String
 }
 
@@ -256,7 +259,7 @@ final class ChildProcess: Transport {
         return "was ended by signal \(status) (\(String(cString: strsignal(status))))"
     }
 
-    func close() -> String {
+    func lastWords() -> String {
         guard let process else { return "" }
         // Not all that it has to say: a flood would never end.
         for _ in 0..<64 {
@@ -264,6 +267,13 @@ final class ChildProcess: Transport {
             guard poll(&item, 1, 0) > 0, item.revents & Int16(POLLIN) != 0 else { break }
             readStandardError()
         }
+        let text = shown(String(decoding: tail, as: UTF8.self), Self.longestTail)
+        return text.isEmpty ? "" : "its standard error ended: \(text)"
+    }
+
+    func close() -> String {
+        guard let process else { return "" }
+        let words = lastWords()
         Glibc.close(process.input)
         if ended(waiting: 0) == nil {
             for target in [-process.process, process.process] { kill(target, SIGTERM) }
@@ -277,8 +287,7 @@ final class ChildProcess: Transport {
         if process.handle >= 0 { Glibc.close(process.handle) }
         self.process = nil
         received = []
-        let text = shown(String(decoding: tail, as: UTF8.self), Self.longestTail)
-        return text.isEmpty ? "" : "its standard error ended: \(text)"
+        return words
     }
 }
 

@@ -255,6 +255,7 @@ package struct OracleCheck {
         let tolerance = descriptor.isStochastic ? 2e-2 : 1e-4
         guard let given = first[true] else { return (.skipped, "no point to start from") }
         var worst = 0.0
+        var compared = Set<Int>()
         for (k, point) in points.enumerated() where given.statuses[k] == .ok {
             for (i, input) in inputs.enumerated() where input.kind == .continuous {
                 let width = input.upper - input.lower
@@ -274,6 +275,7 @@ package struct OracleCheck {
                 // Relative to the size of price and slope over the whole interval.
                 let error = abs(slope - difference) * width / (abs(slope) * width + abs(given.prices[k]) + 1e-12)
                 worst = max(worst, error)
+                compared.insert(i)
                 if error > tolerance {
                     return (
                         .failed,
@@ -281,6 +283,13 @@ package struct OracleCheck {
                     )
                 }
             }
+        }
+        let left = inputs.indices.filter { inputs[$0].kind == .continuous && !compared.contains($0) }
+        guard left.isEmpty else {
+            return (
+                .skipped,
+                "no point whose neighbours have a good price, by \(left.map { inputs[$0].name }.joined(separator: ", "))"
+            )
         }
         return (.passed, "against differences of fourth order, worst \(short(worst)) of the price's range")
     }

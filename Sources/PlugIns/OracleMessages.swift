@@ -3,27 +3,6 @@
 package import Regression
 internal import SwiftProtobuf
 
-/// What a plug-in did against the protocol, or could not do, in words for the user.
-package struct Incident: Error {
-    package enum Kind: Sendable, Hashable, CaseIterable {
-        /// Its process ended.
-        case died
-        /// No answer in time.
-        case late
-        /// An answer that is none.
-        case nonsense
-        /// It answers, and says that it cannot.
-        case refused
-        /// It cannot be started or reached.
-        case unavailable
-        /// It is not the oracle that it was before.
-        case changed
-    }
-
-    package var kind: Kind
-    package var words: String
-}
-
 /// A plug-in's description of itself, checked.
 package struct PlugInDescriptor: Sendable, Hashable {
     package let fingerprint: String
@@ -34,8 +13,8 @@ package struct PlugInDescriptor: Sendable, Hashable {
 package struct Answer: Sendable {
     /// `failure` is what the plug-in says of those that failed.
     package var valuations: Valuations
-    /// Prices that were no numbers, though their status was good.
-    package var nonFinite: Int
+    /// Rows whose prices were no numbers, though their status was good.
+    package var nonFinite: [Int]
 }
 
 package enum OracleMessages {

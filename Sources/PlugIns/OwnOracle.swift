@@ -43,13 +43,13 @@ extension Valuations {
     /// What is no number has no price, and what failed says so: `failure` is kept if a row failed, and there then.
     ///
     /// - Parameter width: derivatives per row, if there are any.
-    /// - Returns: how many rows were no numbers though their status was good.
-    @discardableResult mutating func settle(width: Int) -> Int {
+    /// - Returns: the rows that were no numbers though their status was good.
+    @discardableResult mutating func settle(width: Int) -> [Int] {
         let isSound =
             statuses.allSatisfy { $0.hasPrice } && prices.allSatisfy { $0.isFinite }
             && gradients.allSatisfy { $0.isFinite }
             && standardErrors.allSatisfy { $0.isFinite && $0 >= 0 }
-        var bad = 0
+        var bad: [Int] = []
         for k in statuses.indices where !isSound {
             let slopes = gradients.isEmpty ? 0..<0 : k * width..<(k + 1) * width
             if statuses[k].hasPrice {
@@ -58,7 +58,7 @@ extension Valuations {
                     && (standardErrors.isEmpty || standardErrors[k].isFinite && standardErrors[k] >= 0)
                 if isNumber { continue }
                 statuses[k] = .nonFinite
-                bad += 1
+                bad.append(k)
             }
             prices[k] = .nan
             if !standardErrors.isEmpty { standardErrors[k] = .nan }

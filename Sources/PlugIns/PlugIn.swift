@@ -82,7 +82,13 @@ public struct PlugIn: Oracle {
     }
 
     /// What went wrong so far, counted by kind, in words; nil if nothing did.
-    public var incidents: String? { oracle.incidents }
+    public var incidents: String? {
+        let words = oracle.incidents.counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    /// The same since this was asked last, by the name of the kind.
+    package func newIncidents() -> [String: Int] { oracle.incidents.news() }
 
     /// Ends its processes and connections. What is evaluated later fails.
     public func close() { oracle.close() }
@@ -104,13 +110,12 @@ extension OracleDescriptor {
 /// What transports have in common.
 protocol SeededOracle: Oracle {
     func evaluate(_ points: [Double], gradient: Bool, seed: UInt64) -> Valuations
-    var incidents: String? { get }
+    var incidents: IncidentLog { get }
     func close()
     func restart()
 }
 
 extension SharedLibrary: SeededOracle {
-    var incidents: String? { nil }
     /// Code of it may be running: it stays.
     func close() {}
     func restart() {}

@@ -24,6 +24,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private let described: PlugInDescriptor
     private let settings: PlugInSettings
     private let report: @Sendable (String) -> Void
+    let incidents = IncidentLog()
     private let state: Mutex<State>
     /// Held while something is evaluated: instances belong to who holds it.
     private let turn = Mutex<Void>(())
@@ -54,7 +55,6 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     }
 
     private struct State {
-        var counts: [Incident.Kind: Int] = [:]
         /// Why it is not asked any more.
         var quarantine: String?
         /// Seconds per input in the batches so far, slow ones counted more; nil before the first.
@@ -151,13 +151,6 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                 instance.due = 0
             }
         }
-    }
-
-    /// What went wrong so far, in words; nil if nothing did.
-    var incidents: String? {
-        let counts = state.withLock { $0.counts }
-        let words = Incident.Kind.allCases.compactMap { kind in counts[kind].map { "\(kind) \($0)" } }
-        return words.isEmpty ? nil : words.joined(separator: ", ")
     }
 
     // MARK: Evaluation
@@ -297,12 +290,12 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         try prepare(instance)
         do throws(Incident) {
             if instance.prices >= Self.pricesPerWitness { try hearWitness(instance) }
-            let answer = try ask(rows, gradient, seed, instance)
+            var answer = try ask(rows, gradient, seed, instance)
             instance.prices += answer.valuations.prices.count
-            if answer.nonFinite > 0 {
-                report(
-                    "oracle \(descriptor.name): \(answer.nonFinite) prices that are no finite numbers, with a good status"
-                )
+            noteNonFinite(answer.nonFinite, of: rows, instance)
+            if let words = answer.valuations.failure {
+                incidents.note(.refused, times: answer.valuations.statuses.count { $0 == .failed })
+                answer.valuations.failure = words + Self.after(instance.transport.lastWords())
             }
             let given = answer.valuations
             state.withLock { state in
@@ -395,6 +388,18 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         }
     }
 
+    /// Takes note of prices that were no numbers, though their status was good.
+    private func noteNonFinite(_ offsets: [Int], of rows: ArraySlice<Double>, _ instance: Instance) {
+        guard let first = offsets.first else { return }
+        incidents.note(.nonFinite, times: offsets.count)
+        let place = descriptor.place(
+            of: rows.dropFirst(first * descriptor.inputs.count).prefix(descriptor.inputs.count))
+        let others = offsets.count == 1 ? "" : ", and at \(offsets.count - 1) others of its batch"
+        report(
+            "oracle \(descriptor.name): \(instance.transport.who) gave a price that is no finite number, with a good "
+                + "status, at \(place)\(others); no price\(Self.after(instance.transport.lastWords()))")
+    }
+
     /// Takes note of an incident, and ends the life in which it happened.
     private func ended(_ instance: Instance, _ incident: Incident) -> Incident {
         let who = instance.transport.who
@@ -404,10 +409,8 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
             instance.isReady = false
         }
         if incident.kind == .unavailable { instance.due = milliseconds() + Self.absence }
-        state.withLock { state in
-            state.counts[incident.kind, default: 0] += 1
-            if incident.kind == .changed, state.quarantine == nil { state.quarantine = words }
-        }
+        incidents.note(incident.kind)
+        if incident.kind == .changed { state.withLock { $0.quarantine = $0.quarantine ?? words } }
         return Incident(kind: incident.kind, words: words)
     }
 

@@ -7,6 +7,7 @@ internal import SwiftProtobuf
 /// As fast as a function, and as trusted: what crashes in it crashes this process.
 final class SharedLibrary: Oracle, @unchecked Sendable {
     let descriptor: OracleDescriptor
+    let incidents = IncidentLog()
     private let oracle: UnsafePointer<cairn_oracle>
     private let price:
         @convention(c) (
@@ -78,8 +79,12 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
                     if status == nil, given.failure == nil { given.failure = "answered with status \(statuses[k])" }
                 }
                 if let failure { given.failure = failure }
-                given.settle(width: width)
-                if given.failure != nil { given.place(of: descriptor, points) }
+                let bad = given.settle(width: width)
+                if !bad.isEmpty { incidents.note(.nonFinite, times: bad.count) }
+                if given.failure != nil {
+                    incidents.note(.refused)
+                    given.place(of: descriptor, points)
+                }
                 return given
             }
         }

@@ -4,7 +4,7 @@
 // and `lock`, which the coordinator that uses the folder has locked. Facts that came together are committed together, and
 // nothing that acknowledges them is sent before; a blob is on disk before the fact that names it.
 //
-// What is kept: everything of a study while it runs; how it ended, and its files, until twenty later ones have ended; the
+// What is kept: everything of a study while it runs; how it ended, and its files, until 64 later ones have ended; the
 // labels that were costly, for ever.
 
 package import Cluster

@@ -56,6 +56,16 @@ package struct KnownOracles: Sendable {
             })
     }
 
+    /// What went wrong with plug-ins since this was asked last.
+    package func newIncidents() -> IncidentCounts {
+        var all: IncidentCounts = [:]
+        for plugIn in plugIns {
+            let counts = plugIn.newIncidents()
+            if !counts.isEmpty { all[plugIn.descriptor.name] = counts }
+        }
+        return all
+    }
+
     /// Ends the plug-ins' processes; their descriptors stay.
     package func close() { for plugIn in plugIns { plugIn.close() } }
 }

@@ -196,6 +196,13 @@ struct ResultFolder {
             ("copies", .integer(statistics.copies)), ("copiesWon", .integer(statistics.copiesWon)),
             ("utilisation", available > 0 ? .number(min(1, statistics.busy.seconds / available)) : .null),
             ("numerics", .array(statistics.numerics.sorted().map(JSON.text))),
+            (
+                "incidents",
+                .object(
+                    statistics.incidents.sorted { $0.key < $1.key }.map { oracle, counts in
+                        (oracle, .object(counts.sorted { $0.key < $1.key }.map { ($0, .integer($1)) }))
+                    })
+            ),
         ])
         var seconds: [(String, JSON)] = []
         for phase in Phase.allCases {

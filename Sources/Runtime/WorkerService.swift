@@ -165,7 +165,7 @@ package final class WorkerService {
     }
 
     private func start(_ attempt: Attempt, _ work: Work) {
-        let (bench, mailbox, shelf, computing) = (bench, mailbox, shelf, computing)
+        let (bench, mailbox, shelf, computing, oracles) = (bench, mailbox, shelf, computing, oracles)
         computing.perform {
             let start = Instant.now
             let outcome: ToCoordinator.Outcome
@@ -186,7 +186,8 @@ package final class WorkerService {
             let end = Instant.now
             let isDue = !computing.hasMore || end.nanoseconds - bench.lastTold.nanoseconds >= 500_000
             if isDue { bench.lastTold = end }
-            mailbox.post(.finished(attempt, end - start, outcome, blobs: made), wakes: isDue)
+            mailbox.post(
+                .finished(attempt, end - start, outcome, blobs: made, incidents: oracles.newIncidents()), wakes: isDue)
         }
     }
 }

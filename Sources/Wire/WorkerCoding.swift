@@ -181,6 +181,16 @@ extension PBFinished {
         incarnation = finished.incarnation.value
         attempts = .init([finished.attempt])
         computeNanoseconds = [UInt64(clamping: finished.duration.nanoseconds)]
+        for (oracle, counts) in finished.incidents {
+            for (kind, count) in counts {
+                incidents.append(
+                    .with {
+                        $0.oracle = oracle
+                        $0.kind = kind
+                        $0.count = UInt64(count)
+                    })
+            }
+        }
         switch finished.outcome {
         case .success(let work): result = .init(work)
         case .failure(let words):
@@ -262,9 +272,16 @@ extension PBFinished {
                 WorkFailure(try text(failure.reason, upTo: 1 << 16, "a failure"), isFinal: failure.isFinal))
         case nil: throw WireError("a job that ended without an outcome")
         }
+        try check(incidents.count <= 1000, "\(incidents.count) incidents")
+        var counts: IncidentCounts = [:]
+        for incident in incidents {
+            let oracle = try text(incident.oracle, upTo: 200, "an oracle's name")
+            let kind = try text(incident.kind, upTo: 40, "a kind of incident")
+            counts[oracle, default: [:]][kind] = try count(incident.count, upTo: 1 << 40, "incidents")
+        }
         return .init(
             incarnation: Incarnation(incarnation), attempt: attempt, duration: try nanoseconds(computeNanoseconds[0]),
-            outcome: outcome)
+            outcome: outcome, incidents: counts)
     }
 }
 

@@ -170,9 +170,13 @@ import Testing
             struct Calls: Decodable { var total, repeated, reused: Int }
             var oracleCalls: Calls
         }
-        struct Cluster: Decodable { var copies: Int }
+        struct Cluster: Decodable {
+            var copies: Int
+            var incidents: [String: [String: Int]]
+        }
         var search: Search
         var cluster: Cluster
+        var incomplete: [String]
 
         init(in folder: URL) throws {
             self = try JSONDecoder().decode(
@@ -274,11 +278,192 @@ import Testing
     @Test func aCulpritIsNamedInTheEnd() throws {
         try inFolder("crash everywhere") { folder in
             let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "r"], in: folder)
-            #expect(result.code == 1, "\(result.err)")
+            #expect(result.code == 4, "\(result.err)")
             #expect(
-                result.err.contains("label: items") && result.err.contains("was ended by signal 11")
-                    && result.err.contains("at rate ") && result.err.contains("its standard error ended: about to"),
-                "\(result.err)")
+                result.out.contains("incomplete: label: items") && result.out.contains("was ended by signal 11")
+                    && result.out.contains("at rate ") && result.out.contains("its standard error ended: about to"),
+                "\(result.out)")
+            let summary = try Summary(in: folder.appending(path: "r"))
+            #expect(summary.cluster.incidents["mine"]?["died"] ?? 0 >= 3, "\(summary.cluster)")
+            // The others are what they were worth being trained on.
+            let rows = try String(contentsOf: folder.appending(path: "r/training.csv"), encoding: .utf8)
+                .split(separator: "\n").dropFirst()
+            let rates = rows.compactMap { Double($0.split(separator: ",")[0]) }
+            #expect((270..<300).contains(rows.count) && rates.allSatisfy { $0 <= 0.98 }, "\(rows.count) rows")
+        }
+    }
+
+    // MARK: The ledger
+
+    private struct Kind: Sendable {
+        var name: String
+        /// The incident that the summary counts; nil if none is one.
+        var counted: String?
+        var codes: Set<Int32> = [4]
+        var limits = ""
+        var timeout = "500ms"
+    }
+
+    private static let kinds: [Kind] =
+        [
+            "crash", "exit 0", "truncated frame", "forked children", "escaped child", "closed stdout",
+        ].map { Kind(name: $0, counted: "died") }
+        + ["hang", "ignored SIGTERM", "stopped", "left its group", "late answer", "endless answer"].map {
+            Kind(name: $0, counted: "late")
+        }
+        + [
+            "huge frame", "garbage on stdout", "too much", "a message of 1 MB", "wrong count", "no prices",
+            "wrong order",
+            "an older answer", "unknown status", "derivatives that nobody wants", "no message", "text that is none",
+        ].map { Kind(name: $0, counted: "nonsense") }
+        + ["not a number", "infinity"].map { Kind(name: $0, counted: "nonFinite") }
+        + ["good", "slow", "flood on stderr", "in small pieces"].map {
+            Kind(name: $0, counted: nil, codes: [0])
+        }
+        // Who changes is not asked again: what came before may be enough for an incomplete study, or may not.
+        + ["changed answer", "changed fingerprint", "changed descriptor", "another fingerprint in mid-life"].map {
+            Kind(name: $0, counted: "changed", codes: [1, 4])
+        }
+        + [
+            Kind(name: "exception", counted: "refused"), Kind(name: "closed stdin", counted: "died", codes: [0, 4]),
+            Kind(name: "memory leak", counted: "died", limits: "memory: 512MiB", timeout: "20s"),
+            Kind(name: "descriptor leak", counted: "died", limits: "openFiles: 64", timeout: "20s"),
+            Kind(name: "endless computation", counted: "died", limits: "cpuTime: 1s", timeout: "20s"),
+        ]
+
+    /// What the ledger of a folder holds.
+    private func ledger(_ storage: URL) throws -> [(oracle: String, rate: Double, maturity: Double, price: Double)] {
+        let output = storage.appending(path: "labels.csv").path
+        let reading = """
+            import sqlite3, struct, sys
+            for oracle, point, price in sqlite3.connect(sys.argv[1]).execute("SELECT oracle, input, price FROM label"):
+                print(oracle, *map(repr, struct.unpack("<2d", point)), repr(price), sep=",")
+            """
+        let python = try ChildProcess(
+            ["python3", "-c", reading, storage.appending(path: "journal.sqlite").path], output: output)
+        try #require(python.wait() == 0)
+        return try String(contentsOfFile: output, encoding: .utf8).split(separator: "\n").map {
+            let words = $0.split(separator: ",")
+            return (String(words[0]), Double(words[1])!, Double(words[2])!, Double(words[3])!)
+        }
+    }
+
+    /// A study for each way to misbehave, all at once on one cluster: each ends, the ones that could do without the bad
+    /// input name it, and of what the ledger keeps every price is a good one of a good input.
+    @Test func nothingOfAMisbehaviourIsKept() throws {
+        try Cairn.inFolder { folder in
+            let address = "ipc://\(folder.path)/c"
+            var oracles: [String] = []
+            for (k, kind) in Self.kinds.enumerated() {
+                let work = folder.appending(path: "work\(k)")
+                try FileManager.default.createDirectory(at: work, withIntermediateDirectories: true)
+                oracles.append(
+                    """
+                      o\(k):
+                        kind: process
+                        command: [python3, \(Self.script), \(kind.name)]
+                        environment: {CAIRN_TEST_WIDTH: "0.02", CAIRN_TEST_SECONDS: "0.002"}
+                        limits: {\(kind.limits)}
+                        timeout: \(kind.timeout)
+                        workingFolder: work\(k)
+
+                    """)
+                let study = """
+                    study: s\(k)
+                    oracle: o\(k)
+                    labelScale: 1
+                    domain: {rate: [0, 1], maturityYears: [0.5, 2]}
+                    data: {base: 11, test: 1}
+                    surrogate: {layers: [2]}
+                    training: {epochs: 1}
+                    search: {seeds: {random: 1}, stages: [{steps: 1}]}
+                    mitigation: {action: none}
+                    """
+                try Data(study.utf8).write(to: folder.appending(path: "s\(k).yaml"))
+                // A client needs no other oracle than its study's.
+                try Data("oracles:\n\(oracles[k])".utf8).write(to: folder.appending(path: "o\(k).yaml"))
+            }
+            let cluster = """
+                coordinator: {bind: "\(address)", publish: "\(address)p"}
+                storage: {dir: storage}
+                limits: {crashLimit: 1}
+                oracles:
+                \(oracles.joined())
+                """
+            try Data(cluster.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            let roles = try [["coordinator"], ["trainer"], ["worker", "--name", "a"], ["worker", "--name", "b"]].map {
+                try Cairn.start($0 + ["--cluster", "cluster.yaml"], in: folder)
+            }
+            let studies = try Self.kinds.indices.map {
+                try Cairn.start(
+                    ["run", "s\($0).yaml", "--connect", address, "--oracles", "o\($0).yaml", "--out", "r\($0)"],
+                    in: folder)
+            }
+            for (k, kind) in Self.kinds.enumerated() {
+                let result = studies[k].wait()
+                #expect(kind.codes.contains(result.code), "\(kind.name): \(result.code) \(result.err)")
+                guard result.code != 1 else { continue }
+                let summary = try Summary(in: folder.appending(path: "r\(k)"))
+                let counted = summary.cluster.incidents["o\(k)"] ?? [:]
+                if let name = kind.counted {
+                    #expect(counted[name] ?? 0 > 0, "\(kind.name): \(counted)")
+                } else {
+                    #expect(counted.isEmpty, "\(kind.name): \(counted)")
+                }
+                let isNamed = summary.incomplete.contains { $0.contains("rate 0.49") || $0.contains("rate 0.5") }
+                #expect(isNamed == (result.code == 4), "\(kind.name): \(summary.incomplete)")
+            }
+            for role in roles {
+                role.process.send(SIGTERM)
+                _ = role.wait()
+            }
+            let kept = try ledger(folder.appending(path: "storage"))
+            for label in kept {
+                #expect(label.price == 1 + label.rate * label.maturity, "\(label)")
+            }
+            for (k, kind) in Self.kinds.enumerated() where kind.codes == [4] || kind.codes == [0] {
+                let rates = kept.filter { $0.oracle.hasPrefix("o\(k)/") }.map(\.rate)
+                #expect(rates.count >= 11, "\(kind.name): \(rates.count) labels")
+                #expect(
+                    rates.contains { abs($0 - 0.5) <= 0.02 } == (kind.codes == [0]), "\(kind.name): \(rates.sorted())")
+            }
+        }
+    }
+
+    /// Paid once, taken from the ledger by the next study, paid again when its labels were declared void.
+    @Test func labelsArePaidOnceUntilTheyAreInvalidated() throws {
+        try inFolder("slow and counted") { folder in
+            let file = folder.appending(path: "cluster.yaml")
+            let text = try String(contentsOf: file, encoding: .utf8) + "\nstorage: {dir: storage}\n"
+            try Data(text.utf8).write(to: file)
+            let study = Self.study.replacing("base: 300, test: 50", with: "base: 60, test: 10")
+            /// Runs the study under another name; gives the oracle's calls as the study and as the plug-in count them.
+            func run(_ name: String) throws -> (calls: Summary.Search.Calls, answered: Int) {
+                let answers = folder.appending(path: "work/answered")
+                func answered() -> Int {
+                    ((try? String(contentsOf: answers, encoding: .utf8)) ?? "").split(separator: "\n").count
+                }
+                let before = answered()
+                try Data(study.replacing("own-oracle", with: name).utf8).write(to: folder.appending(path: "study.yaml"))
+                let result = try Cairn.run(
+                    ["run", "study.yaml", "--cluster", "cluster.yaml", "--out", name], in: folder)
+                #expect(result.code == 0, "\(result.err)")
+                return (try Summary(in: folder.appending(path: name)).search.oracleCalls, answered() - before)
+            }
+            let first = try run("first")
+            // A search may come to points that are labelled already.
+            #expect(first.calls.reused < 20 && first.answered >= first.calls.total - first.calls.reused)
+            let second = try run("second")
+            #expect(second.calls.reused >= 70 && second.calls.total == first.calls.total, "\(second.calls)")
+            #expect(second.answered <= first.answered - 60, "\(first.answered), then \(second.answered) answers")
+            let labels = try ledger(folder.appending(path: "storage"))
+            let void = try Cairn.run(
+                ["labels", "invalidate", "--oracle", "mine", "--fingerprint", "a", "--cluster", "cluster.yaml"],
+                in: folder)
+            #expect(void.code == 0 && void.out.hasPrefix("\(labels.count) labels of mine"), "\(void.out) \(void.err)")
+            let third = try run("third")
+            #expect(third.calls.reused == first.calls.reused, "\(third.calls)")
+            #expect(third.answered >= third.calls.total - third.calls.reused, "\(third.calls)")
         }
     }
 

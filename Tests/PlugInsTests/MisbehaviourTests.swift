@@ -221,7 +221,11 @@ import Testing
             let valuations = plugIn.evaluate(Self.points, gradient: false)
             expectGoodPrices(valuations, kind)
             #expect(valuations.statuses[3] == .nonFinite && valuations.prices[3].isNaN)
-            #expect(reports.text.contains("no finite numbers"), "\(reports.text)")
+            let report = reports.text
+            #expect(
+                report.contains("no finite number") && report.contains("at rate 0.5, maturityYears 2.0;"), "\(report)")
+            if way == .process { #expect(report.contains("its standard error ended: about to: \(kind)"), "\(report)") }
+            #expect(plugIn.incidents == "nonFinite 1", "\(plugIn.incidents ?? "")")
         }
     }
 
@@ -280,7 +284,9 @@ import Testing
             let valuations = plugIn.evaluate(Self.points, gradient: false)
             expectGoodPrices(valuations, "exception")
             #expect(valuations.statuses[3] == .failed)
-            #expect(valuations.failure?.contains("ValueError: no curve") == true, "\(valuations.failure ?? "")")
+            let reason = valuations.failure ?? ""
+            #expect(reason.contains("ValueError: no curve; its standard error ended: about to: exception"), "\(reason)")
+            #expect(plugIn.incidents == "refused 1", "\(plugIn.incidents ?? "")")
         }
     }
 

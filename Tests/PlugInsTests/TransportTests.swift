@@ -209,6 +209,14 @@ import Testing
             first.wait()
             let nothing = plugIn.evaluate([0.01, 2], gradient: false)
             #expect(nothing.statuses == [.failed] && nothing.failure?.contains("gave no answer within") == true)
+            // And back again: it is found without a word of anybody, within the five seconds that an absent one is left alone.
+            second = try start(program, addresses[1])
+            var again = plugIn.evaluate([0.01, 2], gradient: false)
+            for _ in 0..<200 where again.failure != nil {
+                usleep(100_000)
+                again = plugIn.evaluate([0.01, 2], gradient: false)
+            }
+            #expect(again.prices == [1.02], "\(again.failure ?? "")")
         }
     }
 }

@@ -288,6 +288,9 @@ nonisolated struct PBFinished: Sendable {
   /// One each.
   var computeNanoseconds: [UInt64] = []
 
+  /// What went wrong with plug-in oracles since the last result; of a single attempt only.
+  var incidents: [PBIncidents] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Outcome: Equatable, Sendable {
@@ -299,6 +302,23 @@ nonisolated struct PBFinished: Sendable {
   init() {}
 
   fileprivate var _attempts: PBAttempts? = nil
+}
+
+/// Of one plug-in and one kind (Docs/YourOracle.md lists them).
+nonisolated struct PBIncidents: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var oracle: String = String()
+
+  var kind: String = String()
+
+  var count: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
 }
 
 nonisolated struct PBProgress: Sendable {
@@ -851,7 +871,7 @@ nonisolated extension PBFailure: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Finished"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{2}\u{3}result\0\u{1}failure\0\u{1}attempts\0\u{3}compute_nanoseconds\0\u{c}\u{2}\u{1}\u{c}\u{3}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{2}\u{3}result\0\u{1}failure\0\u{1}attempts\0\u{3}compute_nanoseconds\0\u{1}incidents\0\u{c}\u{2}\u{1}\u{c}\u{3}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -888,6 +908,7 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._attempts) }()
       case 7: try { try decoder.decodeRepeatedUInt64Field(value: &self.computeNanoseconds) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.incidents) }()
       default: break
       }
     }
@@ -918,6 +939,9 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if !self.computeNanoseconds.isEmpty {
       try visitor.visitPackedUInt64Field(value: self.computeNanoseconds, fieldNumber: 7)
     }
+    if !self.incidents.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.incidents, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -926,6 +950,47 @@ nonisolated extension PBFinished: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.outcome != rhs.outcome {return false}
     if lhs._attempts != rhs._attempts {return false}
     if lhs.computeNanoseconds != rhs.computeNanoseconds {return false}
+    if lhs.incidents != rhs.incidents {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension PBIncidents: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Incidents"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}oracle\0\u{1}kind\0\u{1}count\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.oracle) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.kind) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.oracle.isEmpty {
+      try visitor.visitSingularStringField(value: self.oracle, fieldNumber: 1)
+    }
+    if !self.kind.isEmpty {
+      try visitor.visitSingularStringField(value: self.kind, fieldNumber: 2)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularUInt64Field(value: self.count, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: PBIncidents, rhs: PBIncidents) -> Bool {
+    if lhs.oracle != rhs.oracle {return false}
+    if lhs.kind != rhs.kind {return false}
+    if lhs.count != rhs.count {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,4 +1,5 @@
-"""A plug-in oracle that misbehaves in the way that its first argument names, when it comes to an input with rate 0.5.
+"""A plug-in oracle that misbehaves in the way that its first argument names, when it comes to an input with rate 0.5, or
+one that is no farther from it than CAIRN_TEST_WIDTH of its environment; a price takes CAIRN_TEST_SECONDS.
 
 It prices 1 + rate * maturityYears. It speaks the protocol by hand, so that it can also speak it wrongly, and needs no
 package: on its standard streams, or, with a path as its second argument, as a ZeroMQ service on that Unix socket (ZMTP
@@ -15,7 +16,10 @@ import time
 
 KIND = sys.argv[1]
 PATH = sys.argv[2] if len(sys.argv) > 2 else None
+CHANGES = KIND in ("changed answer", "changed fingerprint", "changed descriptor")
 BAD = 0.5
+WIDTH = float(os.environ.get("CAIRN_TEST_WIDTH", 0))
+SECONDS = float(os.environ.get("CAIRN_TEST_SECONDS", 0))
 
 
 class Gone(Exception):
@@ -23,9 +27,10 @@ class Gone(Exception):
 
 
 def begin():
-    """The number of lives before this one."""
-    before = len([name for name in os.listdir(".") if name.startswith("life-")])
-    open(f"life-{before}-{os.getpid()}", "w").close()
+    """The number of lives before this one, as a child of the same process."""
+    mine = f"life-of-{os.getppid()}-"
+    before = len([name for name in os.listdir(".") if name.startswith(mine)])
+    open(f"{mine}{before}-{os.getpid()}", "w").close()
     return before
 
 
@@ -187,6 +192,8 @@ def description(life):
     return (
         field(1, "forward") + field(2, "1") + field(3, fingerprint)
         + field(7, entry("rate", 0.0, 1.0)) + field(7, entry(second, lower, upper)) + field(11, 1e-6)
+        # Who will change has something to be judged by.
+        + (field(12, field(1, struct.pack("<2d", 0.01, 2.0)) + field(2, 1.02) + field(3, 1e-9)) if CHANGES else b"")
     )  # fmt: skip
 
 
@@ -204,7 +211,7 @@ def answer(prices, rest=b"", fingerprint="a"):
     return field(1, fingerprint) + field(2, struct.pack(f"<{len(prices)}d", *prices)) + rest
 
 
-def misbehave(channel, kind, identity):
+def misbehave(channel, kind, identity, prices):
     """Does what shall be done before the answer that follows."""
     print(f"about to: {kind}", file=sys.stderr, flush=True)
     note("misbehaved")
@@ -275,7 +282,7 @@ def misbehave(channel, kind, identity):
             os._exit(0)
         open("child", "w").write(str(child))
         os._exit(4)
-    if kind in ("changed answer", "changed fingerprint", "changed descriptor"):
+    if CHANGES:
         channel.end(5)
     if kind == "late answer":
         time.sleep(8)
@@ -287,7 +294,7 @@ def misbehave(channel, kind, identity):
         time.sleep(1)
     if kind == "closed stdin":
         os.close(0)
-        channel.send(reply(identity, 3, answer([1.5])))
+        channel.send(reply(identity, 3, answer(prices)))
         time.sleep(60)
 
 
@@ -297,7 +304,9 @@ def evaluate(channel, identity, asked):
     count, numbers = asked[1], doubles(asked[2])
     prices = [1 + numbers[k] * numbers[count + k] for k in range(count)]
     rest, extra, fingerprint = b"", b"", "a"
-    channel.isBad = BAD in numbers[:count]
+    bads = [k for k in range(count) if abs(numbers[k] - BAD) <= WIDTH]
+    channel.isBad = bads != []
+    time.sleep(SECONDS * count)
     if kind == "not deterministic":
         prices = [price + 1e-9 * time.time() for price in prices]
     if kind == "batch":
@@ -311,12 +320,12 @@ def evaluate(channel, identity, asked):
     if kind in ("slow everywhere", "slow and counted"):
         time.sleep(0.01 * count)
     if kind == "crash everywhere" and any(rate > 0.98 for rate in numbers[:count]):
-        misbehave(channel, "crash", identity)
+        misbehave(channel, "crash", identity, prices)
     if kind == "hanging family":
-        misbehave(channel, kind, identity)
+        misbehave(channel, kind, identity, prices)
     if channel.isBad:
-        misbehave(channel, kind, identity)
-        bad = numbers.index(BAD)
+        misbehave(channel, kind, identity, prices)
+        bad = bads[0]
         if kind == "wrong count":
             prices.append(7.0)
         if kind == "no prices":
