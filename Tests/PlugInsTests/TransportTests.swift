@@ -177,7 +177,7 @@ import Testing
             let program = try service(folder)
             let addresses = ["a", "b"].map { "ipc://\(folder.path)/\($0)" }
             var first = try start(program, addresses[0])
-            let second = try start(program, addresses[1])
+            var second = try start(program, addresses[1])
             defer {
                 first.send(SIGTERM)
                 second.send(SIGTERM)
