@@ -318,7 +318,8 @@ extension Coordinator {
             if case .labels(let valuations) = result, valuations.gradients.isEmpty, cost >= settings.ledgerCost,
                 let oracle = runs[k].batch?.oracle, let points = points(attempt.job, k)
             {
-                facts.append(.labelsPaid(oracle, points: points, valuations))
+                let worker = roster[finished.incarnation]?.hello.name ?? ""
+                facts.append(.labelsPaid(oracle, points: points, valuations, worker: worker))
             }
             cancelOthers(attempt.job, lease, k, &effects)
             decide(facts, &effects, now)

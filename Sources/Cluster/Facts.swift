@@ -9,8 +9,8 @@ package enum Fact: Sendable {
     indirect case studyAccepted(StudyID, ToCoordinator.Submission)
     /// Items of a batch have their result.
     case itemsCompleted(JobID, WorkResult)
-    /// Labels that were worth keeping for other studies: rows of raw inputs with what the oracle said of them.
-    indirect case labelsPaid(OracleReference, points: [Double], Valuations)
+    /// Labels that were worth keeping for other studies: rows of raw inputs with what the oracle of a worker said of them.
+    indirect case labelsPaid(OracleReference, points: [Double], Valuations, worker: String)
     /// An attempt ended without a result and counts against its job.
     indirect case attemptLost(Attempt, cause: String)
     /// A job reached the crash limit.

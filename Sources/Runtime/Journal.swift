@@ -112,6 +112,13 @@ package final class Journal: Sendable {
                     CREATE INDEX callsOfItem ON fact (study, item) WHERE item IS NOT NULL;
                     """)
         }
+        migrator.registerMigration("who priced a label, and when") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE label ADD COLUMN worker TEXT NOT NULL DEFAULT '';
+                    ALTER TABLE label ADD COLUMN paid INTEGER NOT NULL DEFAULT 0;
+                    """)
+        }
         let (isNewer, check) = try database.read { db in
             (
                 try migrator.hasBeenSuperseded(db),
@@ -219,8 +226,8 @@ package final class Journal: Sendable {
         switch fact {
         case .termBegan: try db.execute(sql: "DELETE FROM fact WHERE study IS NULL")
         case .studyAccepted: kind = 0
-        case .labelsPaid(let oracle, let points, let valuations):
-            try insert(oracle, points, valuations, db)
+        case .labelsPaid(let oracle, let points, let valuations, let worker):
+            try insert(oracle, points, valuations, worker, db)
             return
         case .studyEnded:
             kind = 2
@@ -264,19 +271,21 @@ package final class Journal: Sendable {
 
     /// Only what has a price is kept: a failure may not repeat itself.
     private static func insert(
-        _ oracle: OracleReference, _ points: [Double], _ valuations: Valuations, _ db: Database
+        _ oracle: OracleReference, _ points: [Double], _ valuations: Valuations, _ worker: String, _ db: Database
     ) throws {
         let dimension = points.count / max(1, valuations.prices.count)
         let statement = try db.cachedStatement(
             sql: """
-                INSERT OR IGNORE INTO label (oracle, input, price, standardError, status) VALUES (?, ?, ?, ?, ?)
+                INSERT OR IGNORE INTO label (oracle, input, price, standardError, status, worker, paid)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
                 """)
+        let now = time(nil)
         for row in valuations.prices.indices {
             guard valuations.statuses[row] == .ok || valuations.statuses[row] == .extended else { continue }
             try statement.execute(arguments: [
                 oracle.fingerprint, key(points[row * dimension..<(row + 1) * dimension]), valuations.prices[row],
                 valuations.standardErrors.isEmpty ? 0 : valuations.standardErrors[row],
-                Int(valuations.statuses[row].rawValue),
+                Int(valuations.statuses[row].rawValue), worker, now,
             ])
         }
     }
@@ -310,21 +319,56 @@ package final class Journal: Sendable {
         }) ?? []
     }
 
-    /// Forgets the labels of an oracle, contracts on it included.
+    /// Opens the journal of a folder for its ledger.
     ///
-    /// - Parameter fingerprint: `name/version`, or what follows the `+` in a plug-in's version.
-    /// - Returns: how many.
     /// - Throws: `JournalError` if there is no journal in the folder, or it cannot be used.
-    package static func invalidate(
-        in folder: String, oracle: String, fingerprint: String
-    ) throws(JournalError) -> Int {
+    package static func ledger(in folder: String) throws(JournalError) -> Journal {
         guard FileManager.default.fileExists(atPath: "\(folder)/journal.sqlite") else {
             throw JournalError(description: "\(folder): holds no journal; name the folder of storage.dir")
         }
-        return try Journal(folder: folder, keptStudies: .max).invalidate(oracle: oracle, fingerprint: fingerprint)
+        return try Journal(folder: folder, keptStudies: .max)
     }
 
-    package func invalidate(oracle: String, fingerprint: String) throws(JournalError) -> Int {
+    /// Labels of one oracle that one worker has priced.
+    package struct LabelCount: Sendable, Hashable {
+        package var oracle: String
+        package var worker: String
+        package var labels: Int
+        /// When the first and the last were written down, in seconds since 1970; 0 for those of an earlier version of Cairn.
+        package var first: Int
+        package var last: Int
+    }
+
+    /// What the ledger holds, by oracle and worker.
+    package func labelCounts() throws(JournalError) -> [LabelCount] {
+        do {
+            return try database.read { db in
+                try Row.fetchAll(
+                    db,
+                    sql: """
+                        SELECT oracle, worker, count(*) AS labels, min(paid) AS first, max(paid) AS last FROM label
+                        GROUP BY oracle, worker ORDER BY oracle, worker
+                        """
+                ).map {
+                    LabelCount(
+                        oracle: $0["oracle"], worker: $0["worker"], labels: $0["labels"], first: $0["first"],
+                        last: $0["last"])
+                }
+            }
+        } catch {
+            throw Self.explained(error, "\(folder)/journal.sqlite")
+        }
+    }
+
+    /// Forgets the labels of an oracle, contracts on it included.
+    ///
+    /// - Parameters:
+    ///   - fingerprint: `name/version`, or what follows the `+` in a plug-in's version.
+    ///   - worker: only those that this one has priced; nil for all.
+    /// - Returns: how many.
+    package func invalidate(
+        oracle: String, fingerprint: String, worker: String? = nil
+    ) throws(JournalError) -> Int {
         do {
             return try database.write { db in
                 var gone = 0
@@ -334,7 +378,9 @@ package final class Journal: Sendable {
                         base == fingerprint || base.dropFirst(oracle.count + 1) == fingerprint
                             || base.hasSuffix("+\(fingerprint)")
                     else { continue }
-                    try db.execute(sql: "DELETE FROM label WHERE oracle = ?", arguments: [full])
+                    try db.execute(
+                        sql: "DELETE FROM label WHERE oracle = ? AND (? IS NULL OR worker = ?)",
+                        arguments: [full, worker, worker])
                     gone += db.changesCount
                 }
                 return gone

@@ -207,7 +207,9 @@ extension World {
     private func persist(_ facts: [Fact]) {
         store.facts += Fact.joined(facts)
         for fact in facts {
-            if case .labelsPaid(let oracle, let points, let valuations) = fact { store.pay(oracle, points, valuations) }
+            if case .labelsPaid(let oracle, let points, let valuations, _) = fact {
+                store.pay(oracle, points, valuations)
+            }
             tell("persisted", fact)
             checks.persisted(fact)
             if schedule.canary == .paidTwice, case .itemsCompleted = fact, chances.uniform() < 0.02 {
@@ -229,7 +231,7 @@ extension World {
         switch fact {
         case .termBegan(let term): tell("\(word): term \(term)")
         case .studyAccepted(let id, let submission): tell("\(word): \(submission.study) accepted as \(id)")
-        case .labelsPaid(_, _, let valuations): tell("\(word): \(valuations.prices.count) labels for the ledger")
+        case .labelsPaid(_, _, let valuations, _): tell("\(word): \(valuations.prices.count) labels for the ledger")
         case .itemsCompleted(let job, _): tell("\(word): \(job) completed", job: job)
         case .attemptLost(let attempt, let cause): tell("\(word): \(attempt) lost: \(cause)", job: attempt.job)
         case .jobAbandoned(let job, let reason): tell("\(word): \(job) abandoned: \(reason)", job: job)

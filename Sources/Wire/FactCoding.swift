@@ -46,8 +46,9 @@ extension PBFact {
                 $0.job = .init(job)
                 $0.result = .init(result)
             }
-        case .labelsPaid(let oracle, let points, let valuations):
+        case .labelsPaid(let oracle, let points, let valuations, let worker):
             paid = .with {
+                $0.worker = worker
                 $0.work = .with {
                     $0.oracle = .init(oracle)
                     $0.points = points
@@ -91,7 +92,8 @@ extension PBFact {
                 }
                 let rows = valuations.prices.count
                 try check(rows > 0 && paid.work.points.count.isMultiple(of: rows), "labels without their inputs")
-                return .labelsPaid(try paid.work.oracle.value, points: paid.work.points, valuations)
+                return .labelsPaid(
+                    try paid.work.oracle.value, points: paid.work.points, valuations, worker: paid.worker)
             case .lost(let lost): return .attemptLost(try lost.attempt.value, cause: lost.cause)
             case .abandoned(let abandoned): return .jobAbandoned(try abandoned.job.value, reason: abandoned.reason)
             case .paused(let paused): return .studyPaused(StudyID(paused.study), paused.isPaused)

@@ -457,6 +457,15 @@ import Testing
             #expect(second.calls.reused >= 70 && second.calls.total == first.calls.total, "\(second.calls)")
             #expect(second.answered <= first.answered - 60, "\(first.answered), then \(second.answered) answers")
             let labels = try ledger(folder.appending(path: "storage"))
+            let list = try Cairn.run(["labels", "list", "--cluster", "cluster.yaml"], in: folder)
+            #expect(
+                list.out.contains("mine/1+a: ") && list.out.contains(" of worker 'here-"), "\(list.out) \(list.err)")
+            let nobody = try Cairn.run(
+                [
+                    "labels", "invalidate", "--oracle", "mine", "--fingerprint", "a", "--worker", "nobody", "--storage",
+                    "storage",
+                ], in: folder)
+            #expect(nobody.out.hasPrefix("0 labels of mine"), "\(nobody.out) \(nobody.err)")
             let void = try Cairn.run(
                 ["labels", "invalidate", "--oracle", "mine", "--fingerprint", "a", "--cluster", "cluster.yaml"],
                 in: folder)

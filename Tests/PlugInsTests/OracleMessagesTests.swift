@@ -42,6 +42,30 @@ import Testing
         #expect(refused?.kind == .refused && refused?.words.contains("neither describe") == true)
     }
 
+    /// Those of an oracle that has every kind of input, a constraint, seeds, standard errors, statuses.
+    @Test func goldenBytesOfAllFields() throws {
+        let rows: [Double] = [128, 3, 1, 48, 6, 0]
+        let seed: UInt64 = 12_345_678_901_234_567_893
+        #expect(
+            try OracleMessages.evaluate(id: 301, rows: rows[...], width: 3, gradient: true, seed: seed)
+                == golden("request-evaluate-seeds"))
+        let described = try OracleMessages.descriptor(golden("reply-descriptor-all"), to: 1, name: "mine")
+        let oracle = described.oracle
+        #expect(oracle.inputs.map(\.name) == ["spot", "steps", "payoff"] && oracle.isStochastic)
+        #expect(oracle.inputs.map(\.kind) == [.continuous, .integer, .choice(["call", "put"])])
+        #expect(oracle.inputs[0].scale == .logarithmic && oracle.inputs.map(\.usual) == [100, nil, 1])
+        #expect(oracle.inputs.map(\.lower) == [50, 1, 0] && oracle.inputs.map(\.upper) == [200, 12, 1])
+        #expect(oracle.constraints == [.init(name: "not too dear", coefficients: [0: 1, 1: -10], bound: 150)])
+        #expect(oracle.gradientMethod == .commonPaths && oracle.costSeconds == 0.5)
+        #expect(oracle.testVectors == [.init([128, 3, 1], price: 5.625, tolerance: 0.5)])
+        let answer = try OracleMessages.valuations(
+            golden("reply-valuations-errors"), to: 301, count: 2, gradient: true, described: described
+        ).valuations
+        let noise = Double(seed % 8) / 8
+        #expect(answer.prices == [5.5 + noise, 6.75 + noise] && answer.standardErrors == [0.25, 0.25])
+        #expect(answer.gradients == [1 / 64, 1, 0.5, 1 / 64, 1, 0.5] && answer.statuses == [.ok, .extended])
+    }
+
     /// Every cut, and every byte changed in a hundred ways: an answer or an incident, never a trap.
     @Test func damagedRepliesAreRefusedOrRead() throws {
         let described = try described()

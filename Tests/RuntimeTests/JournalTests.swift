@@ -98,15 +98,17 @@ import Testing
                     fingerprints.map {
                         let name = String($0.prefix { $0 != "/" })
                         return .labelsPaid(
-                            .init(name: name, fingerprint: $0), points: [1, 2, 3, 4], Valuations(prices: [0.1, 0.2]))
+                            .init(name: name, fingerprint: $0), points: [1, 2, 3, 4], Valuations(prices: [0.1, 0.2]),
+                            worker: "w")
                     }
                 ) { _ in nil }
                 #expect(throws: JournalError.self, "in use") {
-                    try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked)
+                    try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked)
                 }
                 journal = nil
-                #expect(try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked) == 4, "\(asked)")
-                #expect(try Journal.invalidate(in: folder, oracle: "heston", fingerprint: asked) == 0)
+                #expect(
+                    try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 4, "\(asked)")
+                #expect(try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 0)
                 let after = try Journal(folder: folder, keptStudies: 3)
                 for fingerprint in fingerprints {
                     let oracle = OracleReference(name: "any", fingerprint: fingerprint)
@@ -115,8 +117,28 @@ import Testing
                 }
             }
             #expect(throws: JournalError.self) {
-                try Journal.invalidate(in: folder + "/nothing", oracle: "heston", fingerprint: "abc")
+                try Journal.ledger(in: folder + "/nothing")
             }
+        }
+    }
+
+    /// Whoever priced a label stands beside it, so that one bad worker's can be told from the others'.
+    @Test func labelsOfAWorkerCanBeForgotten() throws {
+        try inFolder { folder in
+            let journal = try Journal(folder: folder, keptStudies: 3)
+            let before = Int(Date().timeIntervalSince1970)
+            try journal.append([
+                .labelsPaid(oracle, points: [1, 2, 3, 4], Valuations(prices: [0.1, 0.2]), worker: "good"),
+                .labelsPaid(oracle, points: [3, 4, 5, 6], Valuations(prices: [0.2, 0.3]), worker: "bad"),
+            ]) { _ in nil }
+            let counts = try journal.labelCounts()
+            #expect(counts.map(\.worker) == ["bad", "good"] && counts.map(\.labels) == [1, 2], "\(counts)")
+            #expect(counts.allSatisfy { $0.oracle == oracle.fingerprint && $0.first >= before && $0.last >= $0.first })
+            let name = oracle.name
+            #expect(
+                try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "nobody") == 0)
+            #expect(try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "bad") == 1)
+            #expect(journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2).map(\.valuations.prices) == [[0.1, 0.2]])
         }
     }
 
@@ -126,7 +148,7 @@ import Testing
             let journal = try Journal(folder: folder, keptStudies: 3)
             var paid = Valuations(prices: [0.1, .nan, .nan])
             paid.statuses = [.ok, .failed, .nonFinite]
-            try journal.append([.labelsPaid(oracle, points: [1, 2, 3, 4, 5, 6], paid)]) { _ in nil }
+            try journal.append([.labelsPaid(oracle, points: [1, 2, 3, 4, 5, 6], paid, worker: "w")]) { _ in nil }
             let known = journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2)
             #expect(known.count == 1 && known[0].first == 0 && known[0].valuations.prices == [0.1])
         }
@@ -139,7 +161,7 @@ import Testing
             #expect(journal.labels(oracle, points, dimension: 2).isEmpty)
             var paid = Valuations(prices: [0.1, 0.2, .nan, 0.4, 0.5], standardErrors: [1, 2, 3, 4, 5])
             paid.statuses[3] = .notConverged
-            try journal.append([.labelsPaid(oracle, points: Array(points[4..<14]), paid)]) { _ in nil }
+            try journal.append([.labelsPaid(oracle, points: Array(points[4..<14]), paid, worker: "w")]) { _ in nil }
             let known = journal.labels(oracle, points, dimension: 2)
             // Rows 2, 3 and 6; what has no good price may have one another time.
             #expect(known.map(\.first) == [2, 6])

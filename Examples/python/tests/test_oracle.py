@@ -41,6 +41,31 @@ golden = oracle(
 )(forward)
 
 
+# The second one of Examples/c/golden.c: every kind of input, a constraint, seeds, standard errors, statuses.
+@oracle(
+    name="lottery",
+    version="2",
+    fingerprint="l-1",
+    summary="A price with noise",
+    citation="nobody",
+    licence="Apache-2.0",
+    gradient="commonPaths",
+    stochastic=True,
+    cost_seconds=0.5,
+    inputs=[
+        Input("spot", 50, 200, meaning="price today", logarithmic=True, usual=100),
+        Input("steps", 1, 12, meaning="dates", integer=True),
+        Input("payoff", unit="word", meaning="right", words=["call", "put"], usual="put"),
+    ],
+    constraints=[Constraint("not too dear", {"spot": 1, "steps": -10}, 150)],
+    test_vectors=[TestVector({"spot": 128, "steps": 3, "payoff": "put"}, 5.625, 0.5)],
+)
+def lottery(spot, steps, payoff, seed, gradient):
+    price = spot / 64 + steps + (payoff == "put") / 2 + seed % 8 / 8
+    status = "EXTENDED" if spot < 64 else "OK"
+    return Valuation(price, 0.25, {"spot": 1 / 64, "steps": 1, "payoff": 0.5}, status)
+
+
 def ask(to: Oracle, *rows: "list[float]", seeds: "list[int]" = [], gradient: bool = False) -> pb.Valuations:
     columns = [x for column in zip(*rows) for x in column]
     request = pb.Request(id=7, evaluate=pb.Evaluate(count=len(rows), inputs=columns, seeds=seeds, gradient=gradient))
@@ -51,15 +76,17 @@ def ask(to: Oracle, *rows: "list[float]", seeds: "list[int]" = [], gradient: boo
 
 
 @pytest.mark.parametrize(
-    "request_name, reply_name",
+    "asked, request_name, reply_name",
     [
-        ("request-describe", "reply-descriptor"),
-        ("request-evaluate", "reply-valuations"),
-        ("request-nothing", "reply-failure"),
+        (golden, "request-describe", "reply-descriptor"),
+        (golden, "request-evaluate", "reply-valuations"),
+        (golden, "request-nothing", "reply-failure"),
+        (lottery, "request-describe", "reply-descriptor-all"),
+        (lottery, "request-evaluate-seeds", "reply-valuations-errors"),
     ],
 )
-def test_golden_requests_get_golden_replies(request_name, reply_name):
-    assert golden.answer((GOLDEN / request_name).read_bytes()) == (GOLDEN / reply_name).read_bytes()
+def test_golden_requests_get_golden_replies(asked, request_name, reply_name):
+    assert asked.answer((GOLDEN / request_name).read_bytes()) == (GOLDEN / reply_name).read_bytes()
 
 
 def test_it_is_still_a_function():

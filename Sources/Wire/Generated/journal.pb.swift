@@ -184,6 +184,9 @@ nonisolated struct PBFact: Sendable {
     /// Clears the value of `result`. Subsequent reads from it will return its default value.
     mutating func clearResult() {self._result = nil}
 
+    /// The name of the worker that priced them.
+    var worker: String = String()
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -527,7 +530,7 @@ nonisolated extension PBFact.ItemsCompleted: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension PBFact.LabelsPaid: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = PBFact.protoMessageName + ".LabelsPaid"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}work\0\u{1}result\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}work\0\u{1}result\0\u{1}worker\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -537,6 +540,7 @@ nonisolated extension PBFact.LabelsPaid: SwiftProtobuf.Message, SwiftProtobuf._M
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._work) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._result) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.worker) }()
       default: break
       }
     }
@@ -553,12 +557,16 @@ nonisolated extension PBFact.LabelsPaid: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._result {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if !self.worker.isEmpty {
+      try visitor.visitSingularStringField(value: self.worker, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBFact.LabelsPaid, rhs: PBFact.LabelsPaid) -> Bool {
     if lhs._work != rhs._work {return false}
     if lhs._result != rhs._result {return false}
+    if lhs.worker != rhs.worker {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
