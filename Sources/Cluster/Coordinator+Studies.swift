@@ -7,7 +7,7 @@ extension Coordinator {
 
     mutating func submitted(_ submission: ToCoordinator.Submission, _ peer: PeerID, _ effects: inout [Effect]) {
         if let k = runs.firstIndex(where: { $0.submission.token == submission.token }) {
-            if !runs[k].watchers.contains(peer) { runs[k].watchers.append(peer) }
+            runs[k].watch(peer)
             effects.append(.send(.accepted(.init(token: submission.token, study: runs[k].id)), to: peer))
         } else if let k = arriving.firstIndex(where: { $0.submission.token == submission.token }) {
             // Sent again: the client may be another connection now, and chunks may have been lost.
@@ -29,10 +29,21 @@ extension Coordinator {
         else { return }
         let arrival = Arrival(submission: submission, study: study, peer: peer)
         arriving.append(arrival)
+        if arriving.count > Self.mostArriving { dropArrival(&effects) }
         for attachment in submission.attachments where !blobs.contains(attachment.blob.digest) {
             pull(attachment.blob, from: peer, &effects)
         }
         acceptIfWhole(arrival, &effects, now)
+    }
+
+    /// The most submissions whose attachments are waited for.
+    package static let mostArriving = 64
+
+    /// Forgets the submission that has waited longest: its client, if it is still there, sends it again.
+    private mutating func dropArrival(_ effects: inout [Effect]) {
+        let oldest = arriving.removeFirst()
+        let wanted = Set(arriving.flatMap { $0.submission.attachments.map(\.blob.digest) })
+        dropPulls(oldest.submission.attachments.map(\.blob.digest).filter { !wanted.contains($0) }, &effects)
     }
 
     mutating func acceptIfWhole(_ arrival: Arrival, _ effects: inout [Effect], _ now: Instant) {
@@ -41,7 +52,7 @@ extension Coordinator {
         arriving.removeAll { $0.submission.token == submission.token }
         decide([.studyAccepted(arrival.study, submission)], &effects, now)
         let k = runs.count - 1
-        runs[k].watchers = [arrival.peer]
+        runs[k].watch(arrival.peer)
         runs[k].statistics.workers = roster.count(.worker)
         runs[k].statistics.numerics = Set(roster.all.filter { $0.hello.role == .worker }.map(\.hello.numerics))
         effects.append(.send(.accepted(.init(token: submission.token, study: arrival.study)), to: arrival.peer))
@@ -259,7 +270,7 @@ extension Coordinator {
             effects.append(.send(.unknownPeer, to: peer))
             return
         }
-        if !runs[k].watchers.contains(peer) { runs[k].watchers.append(peer) }
+        runs[k].watch(peer)
         // Also if there are none: whoever asks learns that the coordinator is there.
         let missed = runs[k].events.dropFirst(watch.term == term ? max(0, watch.after) : 0)
         effects.append(.send(.events(.init(study: watch.study, term: term, events: Array(missed))), to: peer))

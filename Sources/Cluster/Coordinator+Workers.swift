@@ -66,6 +66,7 @@ extension Coordinator {
     }
 
     private static let mostTestimonies = 4096
+    private static let mostAwaited = 64
     private static let mostRefusals = 100
 
     /// Whether a result of this job may still be wanted; while the next batch is being planned, any but those of the past.
@@ -121,7 +122,7 @@ extension Coordinator {
     }
 
     mutating func disconnected(_ peer: PeerID, _ effects: inout [Effect], _ now: Instant) {
-        for k in runs.indices { runs[k].watchers.removeAll { $0 == peer } }
+        for k in runs.indices { runs[k].unwatch(peer) }
         guard let incarnation = roster.incarnation(of: peer) else { return }
         lose(incarnation, cause: "connection lost", isPlanned: false, &effects, now)
     }
@@ -133,7 +134,7 @@ extension Coordinator {
         guard let member = roster.remove(incarnation) else { return }
         rosterChanged()
         // What it was sending will not be finished.
-        for (digest, pull) in pulls where pull.peer == member.peer { pulls[digest] = nil }
+        dropPulls(pulls.values.filter { $0.peer == member.peer }.map(\.blob.digest), &effects)
         for k in runs.indices { runs[k].awaited = runs[k].awaited.filter { $0.value.peer != member.peer } }
         for k in runs.indices where runs[k].ending == nil {
             tell(k, .worker(isPlanned ? .left : .lost, name: member.hello.name, detail: cause), &effects, now)
@@ -265,6 +266,8 @@ extension Coordinator {
             return
         }
         if case .success(.trained(let parameters, _)) = finished.outcome, !blobs.contains(parameters.digest) {
+            // Who makes names up shall not fill the memory: what is not taken is sent again.
+            guard runs[k].awaited.count < Self.mostAwaited || runs[k].awaited[parameters.digest] != nil else { return }
             runs[k].awaited[parameters.digest] = StudyRun.Awaited(finished: finished, peer: peer)
             pull(parameters, from: peer, &effects)
             return

@@ -383,6 +383,12 @@ package struct Coordinator: Sendable {
         effects.append(.send(.want(BlobRequest(blob: blob, offset: pulls[blob.digest]!.offset)), to: peer))
     }
 
+    /// Gives up blobs on their way here, and what has come of them.
+    mutating func dropPulls(_ digests: [Digest], _ effects: inout [Effect]) {
+        let dropped = digests.filter { pulls.removeValue(forKey: $0) != nil && !blobs.contains($0) }
+        if !dropped.isEmpty { effects.append(.forget(dropped.sorted())) }
+    }
+
     private mutating func chunkReceived(_ chunk: BlobChunk, _ peer: PeerID, _ effects: inout [Effect]) {
         guard var pull = pulls[chunk.blob.digest], pull.peer == peer, pull.blob == chunk.blob,
             pull.offset == chunk.offset, !chunk.bytes.isEmpty, chunk.bytes.count <= pull.blob.size - pull.offset

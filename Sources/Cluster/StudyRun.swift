@@ -107,7 +107,7 @@ struct StudyRun: Sendable {
 
     var statistics = StudyStatistics()
     var events: [StudyEvent] = []
-    var watchers: [PeerID] = []
+    private(set) var watchers: [PeerID] = []
     /// When people may be told again how many items are done.
     var nextProgress = Instant(nanoseconds: .min)
     var ending: StudyEvent.Ending?
@@ -217,6 +217,17 @@ struct StudyRun: Sendable {
         urgent = Queue()
         stragglers = Queue()
     }
+
+    /// The most that are told of it; one more, and whoever asked first must ask again, as watchers do now and then.
+    private static let mostWatchers = 64
+
+    mutating func watch(_ peer: PeerID) {
+        guard !watchers.contains(peer) else { return }
+        watchers.append(peer)
+        if watchers.count > Self.mostWatchers { watchers.removeFirst() }
+    }
+
+    mutating func unwatch(_ peer: PeerID) { watchers.removeAll { $0 == peer } }
 
     mutating func record(_ what: StudyEvent.What, now: Instant) -> StudyEvent {
         let event = StudyEvent(number: events.count + 1, at: now - accepted, what: what)

@@ -532,6 +532,69 @@ import Wire
         #expect(messages(accepted, to: peer) == [.accepted(.init(token: 3, study: StudyID(2)))])
     }
 
+    /// Submissions whose attachments never come: the one that waits longest goes when there are too many, with what came of
+    /// its attachment; sent again, it is looked at again.
+    @Test func submissionsThatNeverArriveAreForgotten() {
+        let coordinator = CoordinatorBox(settings: .init())
+        _ = coordinator.step(.started, at: start)
+        let shared = BlobReference(to: [UInt8](repeating: 7, count: 10))
+        func submission(_ k: Int) -> (ToCoordinator.Submission, BlobReference) {
+            let own = BlobReference(to: [UInt8](repeating: UInt8(k), count: 20))
+            let parts = [own, shared].map { ToCoordinator.Attachment(part: .training, blob: $0) }
+            return (.init(token: UInt64(k), study: "", attachments: parts), own)
+        }
+        func forgotten(_ effects: [Coordinator.Effect]) -> [Digest] {
+            effects.flatMap { effect -> [Digest] in if case .forget(let digests) = effect { digests } else { [] } }
+        }
+        for k in 0..<Coordinator.mostArriving {
+            let effects = coordinator.step(.validated(submission(k).0, StudyID(UInt64(k)), from: peer), at: start)
+            #expect(forgotten(effects).isEmpty)
+        }
+        // What others wait for, too, stays.
+        let more = submission(100)
+        let last = coordinator.step(.validated(more.0, StudyID(100), from: peer), at: start)
+        #expect(forgotten(last) == [submission(0).1.digest])
+        func chunk(_ blob: BlobReference, _ fill: UInt8) -> [Coordinator.Effect] {
+            let bytes = [UInt8](repeating: fill, count: blob.size)
+            return coordinator.step(
+                .received(.blob(BlobChunk(blob: blob, offset: 0, bytes: bytes)), from: peer), at: start)
+        }
+        #expect(chunk(submission(0).1, 0).isEmpty && chunk(more.1, 100).count == 1 && chunk(shared, 7).count == 1)
+        _ = coordinator.step(.stored(more.1), at: start)
+        let accepted = coordinator.step(.stored(shared), at: start)
+        #expect(messages(accepted, to: peer) == [.accepted(.init(token: 100, study: StudyID(100)))])
+        let again = coordinator.step(.received(.submit(submission(0).0), from: peer), at: start)
+        #expect(again.contains { if case .validate = $0 { true } else { false } })
+    }
+
+    /// What a trainer that died had sent of its parameters is dropped.
+    @Test func whatCameOfALostWorkersBlobIsForgotten() {
+        let coordinator = CoordinatorBox(settings: .init())
+        _ = coordinator.step(.started, at: start)
+        let blob = BlobReference(to: [UInt8](repeating: 5, count: 10))
+        let submission = ToCoordinator.Submission(
+            token: 3, study: "", attachments: [.init(part: .training, blob: blob)])
+        _ = coordinator.step(.received(hello(1), from: peer), at: start)
+        _ = coordinator.step(.validated(submission, StudyID(2), from: peer), at: start)
+        let lost = coordinator.step(
+            .received(.exited(.init(incarnation: Incarnation(1), cause: "signal 9")), from: PeerID(99)), at: start)
+        #expect(lost.contains { if case .forget([blob.digest]) = $0 { true } else { false } })
+    }
+
+    @Test func ofManyWatchersTheLatestAreTold() {
+        let (coordinator, study) = labelling()
+        for k in 100..<200 {
+            let watch = ToCoordinator.watch(.init(study: study, term: 0, after: 0))
+            _ = coordinator.step(.received(watch, from: PeerID(UInt64(k))), at: start)
+        }
+        let effects = coordinator.step(.received(hello(1), from: peer), at: start)
+        let told = Set(
+            effects.compactMap { effect -> PeerID? in
+                if case .send(.events, let to) = effect { to } else { nil }
+            })
+        #expect(told.count == 64 && told.contains(PeerID(199)) && !told.contains(PeerID(100)))
+    }
+
     @Test func clientsGetTheEventsTheyMissed() {
         let (coordinator, study) = labelling()
         _ = coordinator.step(.received(hello(1), from: peer), at: start)
