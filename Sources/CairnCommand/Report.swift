@@ -30,7 +30,9 @@ struct Report {
             var corrected: Int
             var purged: Int
         }
+        struct Cluster: Decodable { var incidents: [String: [String: Int]] }
         var study: String
+        var cluster: Cluster
         var table: [String: Row?]
         var search: Search
         var scan: Scan
@@ -75,6 +77,10 @@ struct Report {
                 + "(\(flagged.mislabelled) mislabelled, \(flagged.surround) surround, \(flagged.base) base)",
             "time        \(short(summary.seconds["total"] ?? .nan)) s",
         ]
+        let incidents = summary.cluster.incidents.sorted { $0.key < $1.key }.map { oracle, counts in
+            oracle + counts.sorted { $0.key < $1.key }.map { " \($0) \($1)" }.joined(separator: ",")
+        }
+        if !incidents.isEmpty { lines.append("incidents   \(incidents.joined(separator: "; "))") }
         for what in summary.incomplete { lines.append("incomplete: \(what)") }
         return lines.joined(separator: "\n") + "\n"
     }

@@ -280,7 +280,8 @@ import Testing
             let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "r"], in: folder)
             #expect(result.code == 4, "\(result.err)")
             #expect(
-                result.out.contains("incomplete: label: items") && result.out.contains("was ended by signal 11")
+                result.out.contains("incidents   mine died ") && result.out.contains("incomplete: label: items")
+                    && result.out.contains("was ended by signal 11")
                     && result.out.contains("at rate ") && result.out.contains("its standard error ended: about to"),
                 "\(result.out)")
             let summary = try Summary(in: folder.appending(path: "r"))

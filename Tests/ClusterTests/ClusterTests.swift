@@ -139,6 +139,47 @@ import Wire
         #expect(statistics.abandoned == 0 && (3...100).contains(statistics.reassigned), "\(statistics)")
     }
 
+    /// The put, but for inputs whose second one lies high: there it has no price.
+    private struct Patchy: Oracle {
+        let put = DownAndOutPut()
+        let limit: Double
+        var descriptor: OracleDescriptor { put.descriptor }
+
+        func evaluate(_ points: [Double], gradient: Bool) -> Valuations {
+            var given = put.evaluate(points, gradient: gradient)
+            for k in given.prices.indices where points[5 * k + 1] > limit {
+                given.prices[k] = .nan
+                given.statuses[k] = .nonFinite
+            }
+            return given
+        }
+    }
+
+    /// Samples without a price are left out and named, up to a hundred of them; without any the study fails.
+    @Test func aSampleWithoutAPriceCostsTheSample() throws {
+        let study = smallStudy { $0.attack = nil }
+        let whole = try alone(study).get()
+        let second = DownAndOutPut().descriptor.inputs[1]
+        func limit(_ share: Double) -> Double { second.lower + share * (second.upper - second.lower) }
+        for share in [0.95, 0.5] {
+            let outcome = try alone(study, oracles: [Patchy(limit: limit(share))]).get()
+            let expected = (0..<whole.training.count).filter {
+                study.domain.raw(rows: Array(whole.training.input($0)))[1] <= limit(share)
+            }
+            #expect(outcome.training == whole.training.rows(expected), "\(share)")
+            #expect(outcome.origins.count == expected.count && expected.count < 700)
+            let named = outcome.incomplete.filter { $0.hasPrefix("label: the oracle has no price (nonFinite) at ") }
+            #expect(named.first?.contains("\(second.name) ") == true, "\(outcome.incomplete)")
+            let rest = outcome.incomplete.last!.split(separator: " ").compactMap { Int($0) }.first ?? 0
+            #expect(share > 0.9 ? named.count >= 700 - expected.count : named.count == 100 && rest > 0)
+        }
+        let nothing = alone(study, oracles: [Patchy(limit: -1)])
+        #expect(throws: WorkFailure.self) { try nothing.get() }
+        if case .failure(let failure) = nothing {
+            #expect(failure.description.contains("no price for any training sample"), "\(failure)")
+        }
+    }
+
     @Test func budgetsEndASearchCleanly() throws {
         let budget = smallStudy { $0.search.oracleCalls = 200 }
         let outcome = try alone(budget).get()
