@@ -1,5 +1,6 @@
 import Cluster
 import Foundation
+import Pricing
 import Regression
 import Testing
 import Wire
