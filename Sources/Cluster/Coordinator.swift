@@ -114,6 +114,8 @@ package struct Coordinator: Sendable {
         indirect case sendBlob(BlobRequest, to: PeerID)
         /// These bytes are not needed any more.
         case forget([Digest])
+        /// What has come of these blobs is not needed any more; one that is whole stays, since `stored` follows.
+        case dropParts([Digest])
     }
 
     let settings: Settings
@@ -385,8 +387,8 @@ package struct Coordinator: Sendable {
 
     /// Gives up blobs on their way here, and what has come of them.
     mutating func dropPulls(_ digests: [Digest], _ effects: inout [Effect]) {
-        let dropped = digests.filter { pulls.removeValue(forKey: $0) != nil && !blobs.contains($0) }
-        if !dropped.isEmpty { effects.append(.forget(dropped.sorted())) }
+        let dropped = digests.filter { pulls.removeValue(forKey: $0) != nil }
+        if !dropped.isEmpty { effects.append(.dropParts(dropped.sorted())) }
     }
 
     private mutating func chunkReceived(_ chunk: BlobChunk, _ peer: PeerID, _ effects: inout [Effect]) {

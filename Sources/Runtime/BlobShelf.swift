@@ -34,13 +34,10 @@ package final class BlobShelf: Sendable {
         state.withLock { $0.whole[digest] } ?? journal?.blob(digest)
     }
 
-    /// Drops a blob, or what has come of it.
-    package func forget(_ digest: Digest) {
-        state.withLock { state in
-            state.whole[digest] = nil
-            state.partial[digest] = nil
-        }
-    }
+    package func forget(_ digest: Digest) { state.withLock { $0.whole[digest] = nil } }
+
+    /// Drops what has come of a blob that is not whole.
+    package func dropPart(_ digest: Digest) { state.withLock { $0.partial[digest] = nil } }
 
     /// Takes a chunk that follows the ones before; the first starts the blob anew.
     package func accept(_ chunk: BlobChunk) -> Accepted {

@@ -259,6 +259,7 @@ package final class CoordinatorService {
         case .sendBlob(let request, let peer):
             send(.blob(shelf.chunk(request, limit: Codec.chunkSize)), peer)
         case .forget(let digests): for digest in digests { shelf.forget(digest) }
+        case .dropParts(let digests): for digest in digests { shelf.dropPart(digest) }
         }
     }
 

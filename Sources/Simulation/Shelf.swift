@@ -17,6 +17,8 @@ struct Shelf {
 
     mutating func forget(_ digest: Digest) { whole[digest] = nil }
 
+    mutating func dropPart(_ digest: Digest) { partial[digest] = nil }
+
     /// Takes a chunk that follows the ones before; the first starts the blob anew.
     ///
     /// - Returns: nil until the last; then whether the blob is what it claims to be.

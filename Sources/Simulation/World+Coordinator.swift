@@ -153,6 +153,7 @@ extension World {
                     .coordinator(.pursued(study, batch: batch, item: item, result, known), life: life),
                     after: milliseconds(1))
             case .forget(let digests): for digest in digests { store.shelf.forget(digest) }
+            case .dropParts(let digests): for digest in digests { store.shelf.dropPart(digest) }
             case .write(let study, let outcome, let statistics):
                 checks.writes(study, statistics)
                 let bytes = Transcript(outcome).bytes

@@ -586,7 +586,7 @@ import Wire
             return (.init(token: UInt64(k), study: "", attachments: parts), own)
         }
         func forgotten(_ effects: [Coordinator.Effect]) -> [Digest] {
-            effects.flatMap { effect -> [Digest] in if case .forget(let digests) = effect { digests } else { [] } }
+            effects.flatMap { effect -> [Digest] in if case .dropParts(let digests) = effect { digests } else { [] } }
         }
         for k in 0..<Coordinator.mostArriving {
             let effects = coordinator.step(.validated(submission(k).0, StudyID(UInt64(k)), from: peer), at: start)
@@ -620,7 +620,7 @@ import Wire
         _ = coordinator.step(.validated(submission, StudyID(2), from: peer), at: start)
         let lost = coordinator.step(
             .received(.exited(.init(incarnation: Incarnation(1), cause: "signal 9")), from: PeerID(99)), at: start)
-        #expect(lost.contains { if case .forget([blob.digest]) = $0 { true } else { false } })
+        #expect(lost.contains { if case .dropParts([blob.digest]) = $0 { true } else { false } })
     }
 
     @Test func ofManyWatchersTheLatestAreTold() {

@@ -299,6 +299,7 @@ final class World {
                 }
                 schedule(.microseconds(100), .coordinator(.pursued(id, batch: batch, item: item, result, [])))
             case .forget(let digests): for digest in digests { blobs[digest] = nil }
+            case .dropParts(let digests): for digest in digests { partial[digest] = nil }
             case .write(_, let outcome, let statistics):
                 self.outcome = outcome
                 self.statistics = statistics
