@@ -396,6 +396,7 @@ import Testing
             let roles = try [["coordinator"], ["trainer"], ["worker", "--name", "a"], ["worker", "--name", "b"]].map {
                 try Cairn.start($0 + ["--cluster", "cluster.yaml"], in: folder)
             }
+            defer { for role in roles { role.process.send(SIGKILL) } }
             // It asks every plug-in what it is, and then tells its address.
             for _ in 0..<30_000 where roles[0].text(roles[0].out).isEmpty { usleep(10_000) }
             let studies = try Self.kinds.indices.map {
