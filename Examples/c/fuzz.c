@@ -66,19 +66,15 @@ static size_t damaged(uint8_t *bytes) {
 }
 
 // Pages between two that nobody may touch.
-static uint8_t *fenced(void) {
+static uint8_t *fenced(size_t *size) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (LONGEST + page - 1) / page * page;
     uint8_t *all = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED || mprotect(all + page, room, PROT_READ | PROT_WRITE) != 0) {
         perror("fuzz: memory");
         exit(2);
     }
+    *size = room;
     return all + page;
-}
-
-static size_t room_of(void) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (LONGEST + page - 1) / page * page;
 }
 
 // A reply as another program would read it: unpacked, and packed again.
@@ -142,12 +138,13 @@ int main(int count, char **arguments) {
         seed_count++;
         fclose(file);
     }
-    uint8_t *fence = fenced();
+    size_t room;
+    uint8_t *pages = fenced(&room);
     long answered = 0, replies = 0, streams = 0;
     for (long run = 0; run < runs; run++) {
         uint8_t bytes[LONGEST];
         size_t size = damaged(bytes);
-        uint8_t *input = run % 2 == 0 ? fence + room_of() - size : fence;
+        uint8_t *input = run % 2 == 0 ? pages + room - size : pages;
         memcpy(input, bytes, size);
         size_t answer_size = 0;
         uint8_t *answer = cairn_oracle_answer(cairn_oracle_entry(), input, size, &answer_size);
