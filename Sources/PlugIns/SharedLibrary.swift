@@ -15,7 +15,7 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
         ) -> Int32
     private let width: Int
     private let isStochastic: Bool
-    /// The usual statuses of one point: an array that is there costs nothing.
+    /// The statuses of one sound point: an array that is there costs nothing.
     private let fine: [ValuationStatus] = [.ok]
 
     private static let longestMessage = 1024
@@ -68,11 +68,15 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
                             message: nil,
                             message_size: 0))
                 }
+                // One sound price, of which nothing else is to be said: the call whose overhead shows.
+                if numbers.count == 1, failure == nil, statuses[0] == 0, numbers[0].isFinite {
+                    return Valuations(prices: [numbers[0]], statuses: fine)
+                }
                 var given = Valuations(
-                    prices: Self.array(numbers[..<count]),
-                    standardErrors: errors > 0 ? Self.array(numbers[count..<count + errors]) : [],
+                    prices: [Double](numbers[..<count]),
+                    standardErrors: [Double](numbers[count..<count + errors]),
                     gradients: slopes > 0 ? inRows(numbers[(count + errors)...], count) : [],
-                    statuses: count == 1 ? fine : [ValuationStatus](repeating: .ok, count: count))
+                    statuses: [ValuationStatus](repeating: .ok, count: count))
                 for k in 0..<count where statuses[k] != 0 {
                     let status = ValuationStatus(rawValue: statuses[k])
                     given.statuses[k] = status ?? .failed
@@ -88,11 +92,6 @@ final class SharedLibrary: Oracle, @unchecked Sendable {
                 return given
             }
         }
-    }
-
-    /// One number as a literal, which spares the search for the type of the array's storage.
-    private static func array(_ numbers: Slice<UnsafeMutableBufferPointer<Double>>) -> [Double] {
-        numbers.count == 1 ? [numbers.first!] : [Double](numbers)
     }
 
     /// Rows as the interface wants them: all values of the first input, then all of the second, ...; one row is that already.
