@@ -204,7 +204,7 @@ package struct Schedule: Sendable {
         settings.crashLimit = pick([1, 2, 3, 3, 1000, 1000, 1000])
         // An item that always kills must be given up some time.
         if faults.poison > 0 { settings.crashLimit = min(settings.crashLimit, 4) }
-        settings.shardSize = pick([1, 3, 8, 8, 64, 64, 10_000, 10_000])
+        settings.shardSize = pick([1, 3, 8, 8, 8, 64, 64, 64, 10_000, 10_000, 10_000, 10_000])
         settings.rowsPerJob = pick([32, 200, 10_000])
         settings.steeredCost = chance(0.05) ? 0 : chance(0.05) ? 0.02 : .infinity
         settings.publisher = "publisher"

@@ -62,8 +62,9 @@ extension World {
     }
 
     func wakeCoordinator() {
+        // A timer that another one has overtaken, or that a dead coordinator set, means nothing any more.
+        guard !isDown, coordinatorWakes == now else { return }
         coordinatorWakes = nil
-        guard !isDown else { return }
         if let due = look(at: &coordinator, { $0.deadline }), due <= coordinatorNow { feed(.tick) } else { wakeLater() }
     }
 

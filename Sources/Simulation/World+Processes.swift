@@ -50,7 +50,7 @@ extension World {
         settings.prefetch = schedule.prefetch
         settings.blobMemory = schedule.blobMemory
         // A world rests at its end for longer than this.
-        settings.longestRetry = .seconds(2)
+        settings.longestRetry = .seconds(1)
         let process = Process(
             id: id, name: name, role: role, incarnation: incarnation, worker: Worker(settings: settings),
             peer: connect(id), clock: Int64(work.below(1 << 40)))
@@ -116,8 +116,12 @@ extension World {
     }
 
     func wake(_ id: Int) {
-        guard let process = processes[id] else { return }
-        guard process.frozenUntil <= now else { return enter(.wake(process: id), after: process.frozenUntil - now) }
+        // A timer that another one has overtaken means nothing any more.
+        guard let process = processes[id], process.wakes == now else { return }
+        guard process.frozenUntil <= now else {
+            process.wakes = process.frozenUntil
+            return enter(.wake(process: id), after: process.frozenUntil - now)
+        }
         process.wakes = nil
         if let due = look(at: &process.worker, { $0.deadline }), due.nanoseconds - process.clock <= now {
             step(id, .tick)

@@ -158,8 +158,8 @@ final class World {
     private var restSince: Int64?
 
     /// Long enough for what runs to end, for results to be sent again, and for a worker whose hello was lost to say it again
-    /// (every 2 s at the longest) and then what it holds.
-    private var restTime: Int64 { seconds(4 * schedule.longestJob + 3) + 3 * schedule.settings.heartbeat.nanoseconds }
+    /// (every second at the longest) and then what it holds.
+    private var restTime: Int64 { seconds(4 * schedule.longestJob + 1.5) + 3 * schedule.settings.heartbeat.nanoseconds }
 
     /// Nobody wants anything any more: workers must find that out.
     private func rest() {
