@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Glibc
+import Logging
 import Runtime
 
 /// Options of a process that is a part of a cluster.
@@ -102,6 +103,19 @@ private func serve(
     // A trainer calls no oracle.
     if role == .trainer { file.oracles = [] }
     let logger = common.logger(name)
+    let isStuck = try work(role, name, options, connected, file, logger)
+    guard isStuck else { return }
+    logger.warning("a job does not stop: this process begins anew")
+    // A supervisor gives the next life a name of its own.
+    if connected.incarnation == nil { restartInPlace() }
+    throw Ending.restart
+}
+
+/// - Returns: whether it ended with a job that does not stop.
+private func work(
+    _ role: Role, _ name: String, _ options: RoleOptions, _ connected: ConnectedOptions, _ file: ClusterFile,
+    _ logger: Logger
+) throws -> Bool {
     let oracles = KnownOracles(of: file, logger: logger)
     defer { oracles.close() }
     let service: WorkerService
@@ -114,5 +128,5 @@ private func serve(
     } catch {
         throw Ending.badInput("\(name): \(error)")
     }
-    if service.run(exitOnEndOfInput: options.exitOnEndOfInput) == .stuck { throw Ending.restart }
+    return service.run(exitOnEndOfInput: options.exitOnEndOfInput) == .stuck
 }

@@ -31,6 +31,8 @@ package struct Worker: Sendable {
         package var pushWait: Duration = .milliseconds(25)
         /// How long a job that is not wanted any more may go on; then its process ends, and takes it along.
         package var stopGrace: Duration = .milliseconds(50)
+        /// The same where jobs are shorter than that: what takes so long then is a machine that is short of time.
+        package var shortStopGrace: Duration = .seconds(1)
         /// Bytes of blobs that are kept.
         package var blobMemory = 512 << 20
 
@@ -146,7 +148,7 @@ package struct Worker: Sendable {
         for fetch in fetches { note(fetch.askAgain) }
         // Of one that was acknowledged meanwhile: a tick for nothing.
         if let first = done.first { note(first.sendAgain) }
-        if let since = stuckSince { note(since + settings.stopGrace) }
+        if let since = stuckSince { note(since + grace) }
         return due
     }
 
@@ -199,7 +201,7 @@ package struct Worker: Sendable {
         startWhatIsReady(&effects, now)
         forgetWhatIsOld(&effects)
         // An oracle that cannot be interrupted would keep the slot for as long as it likes.
-        let isStuck = stuckSince.map { $0 + settings.stopGrace <= now } ?? false
+        let isStuck = stuckSince.map { $0 + grace <= now } ?? false
         if isStuck || isDraining && started.isEmpty && !holdings.values.contains(where: \.isDone) {
             effects.append(.send(.goodbye(settings.incarnation)))
             effects.append(isDraining ? .leave : .restart)
@@ -217,6 +219,11 @@ package struct Worker: Sendable {
         }
         guard since != nil, !holdings.values.contains(where: \.isDone) else { return nil }
         return since
+    }
+
+    private var grace: Duration {
+        guard let jobSeconds, jobSeconds.value < settings.stopGrace.seconds else { return settings.stopGrace }
+        return settings.shortStopGrace
     }
 
     // MARK: Messages

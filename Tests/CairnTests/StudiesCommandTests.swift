@@ -48,6 +48,51 @@ import Testing
         }
     }
 
+    /// An oracle in the worker's own process that never comes back: the worker begins anew in its place, where nobody would
+    /// start another one.
+    @Test func aJobThatDoesNotStopTakesNoWorkerAlong() throws {
+        try Cairn.inFolder { folder in
+            let source = try String(
+                contentsOf: Cairn.root.appending(path: "Examples/c/forward.c"), encoding: .utf8)
+            // Its test vector alone is priced.
+            try source.replacing(
+                "    (void)context;", with: "    (void)context;\n    if (batch->inputs[0] != 0.05) pause();"
+            )
+            .replacing("#include \"cairn_oracle.h\"", with: "#include <unistd.h>\n#include \"cairn_oracle.h\"")
+            .write(to: folder.appending(path: "endless.c"), atomically: true, encoding: .utf8)
+            try ChildProcess.run(
+                [
+                    "clang", "-std=gnu11", "-O1", "-shared", "-fPIC", "-DCAIRN_LIBRARY",
+                    "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libendless.so",
+                    "endless.c",
+                ], in: folder.path)
+            let address = "ipc://\(folder.path)/c"
+            let cluster = """
+                coordinator: {bind: "\(address)", publish: "\(address)p"}
+                oracles: {endless: {kind: library, path: libendless.so}}
+                """
+            try Data(cluster.utf8).write(to: folder.appending(path: "cluster.yaml"))
+            let study = "study: endless\noracle: endless\ndata: {base: 100, test: 10}\nmitigation: {action: none}\n"
+            try Data(study.utf8).write(to: folder.appending(path: "s.yaml"))
+            let roles = try ["coordinator", "trainer", "worker"].map {
+                try Cairn.start([$0, "--cluster", "cluster.yaml"], in: folder)
+            }
+            defer { for role in roles { role.process.send(SIGKILL) } }
+            let running = try Cairn.start(
+                ["run", "s.yaml", "--connect", address, "--oracles", "cluster.yaml", "--out", "r"], in: folder)
+            #expect(running.waits(for: "label: labelling"))
+            usleep(500_000)
+            let listed = try #require(try studies(["list"], address, in: folder).first)
+            _ = try studies(["cancel", listed.study], address, in: folder)
+            #expect(running.wait().code == 1)
+            #expect(roles[2].waits(for: "begins anew"), "\(roles[2].text(roles[2].err))")
+            let quick = Cairn.root.appending(path: "Studies/quick.yaml").path
+            let result = try Cairn.run(["run", quick, "--connect", address, "--out", "q"], in: folder)
+            #expect(result.code == 0, "\(result.err)")
+            #expect(roles[2].status == nil, "it is the same process")
+        }
+    }
+
     @Test func nobodyThereIsSaid() throws {
         try Cairn.inFolder { folder in
             let result = try Cairn.run(["studies", "--connect", "ipc://\(folder.path)/nobody"], in: folder)
