@@ -103,19 +103,19 @@ private func serve(
     // A trainer calls no oracle.
     if role == .trainer { file.oracles = [] }
     let logger = common.logger(name)
-    let isStuck = try work(role, name, options, connected, file, logger)
-    guard isStuck else { return }
-    logger.warning("a job does not stop: this process begins anew")
+    guard try work(role, name, options, connected, file, logger) == .stuck else { return }
     // A supervisor gives the next life a name of its own.
-    if connected.incarnation == nil { restartInPlace() }
+    if connected.incarnation == nil {
+        logger.warning("a job does not stop: this process begins anew")
+        restartInPlace()
+    }
     throw Ending.restart
 }
 
-/// - Returns: whether it ended with a job that does not stop.
 private func work(
     _ role: Role, _ name: String, _ options: RoleOptions, _ connected: ConnectedOptions, _ file: ClusterFile,
     _ logger: Logger
-) throws -> Bool {
+) throws -> WorkerService.Ending {
     let oracles = KnownOracles(of: file, logger: logger)
     defer { oracles.close() }
     let service: WorkerService
@@ -128,5 +128,5 @@ private func work(
     } catch {
         throw Ending.badInput("\(name): \(error)")
     }
-    return service.run(exitOnEndOfInput: options.exitOnEndOfInput) == .stuck
+    return service.run(exitOnEndOfInput: options.exitOnEndOfInput)
 }

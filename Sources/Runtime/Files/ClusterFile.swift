@@ -55,7 +55,7 @@ package struct ClusterFile: Sendable, Hashable {
     package init(name: String, text: String) throws(InputError) {
         self.init()
         let file = YAMLFile(name: name, text: text)
-        if let root = file.root { read(root) }
+        if let root = file.root() { read(root) }
         try file.finish()
     }
 

@@ -18,7 +18,7 @@ package struct StudyFile: Sendable {
     /// - Throws: `InputError` with every problem.
     package init(name: String, text: String, oracles: [any Oracle]) throws(InputError) {
         let file = YAMLFile(name: name, text: text)
-        let parsed = file.root.flatMap { Self.study($0, oracles) }
+        let parsed = file.root().flatMap { Self.study($0, oracles) }
         try file.finish()
         guard let parsed else {
             throw InputError([InputProblem(file: name, message: "the file does not describe a study")])

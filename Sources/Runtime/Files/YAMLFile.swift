@@ -10,8 +10,7 @@ internal import Yams
 final class YAMLFile {
     let name: String
     private(set) var problems: [InputProblem] = []
-    /// The whole file; nil if it is no mapping (then that is a problem).
-    private(set) var root: Section?
+    private var content: Node?
 
     private static let longest = 1 << 20
 
@@ -29,13 +28,17 @@ final class YAMLFile {
                 report(nil, nil, "the file is empty")
                 return
             }
-            root = section(node, "")
+            content = node
         } catch let error as YamlError {
             report(error)
         } catch {
             report(nil, nil, "\(error)")
         }
     }
+
+    /// The whole file, to be read once; nil if it is no mapping (then that is a problem). A section keeps its file, so the
+    /// file keeps no section.
+    func root() -> Section? { content.flatMap { section($0, "") } }
 
     private func report(_ error: YamlError) {
         switch error {
