@@ -103,19 +103,6 @@ private func serve(
     // A trainer calls no oracle.
     if role == .trainer { file.oracles = [] }
     let logger = common.logger(name)
-    guard try work(role, name, options, connected, file, logger) == .stuck else { return }
-    // A supervisor gives the next life a name of its own.
-    if connected.incarnation == nil {
-        logger.warning("a job does not stop: this process begins anew")
-        restartInPlace()
-    }
-    throw Ending.restart
-}
-
-private func work(
-    _ role: Role, _ name: String, _ options: RoleOptions, _ connected: ConnectedOptions, _ file: ClusterFile,
-    _ logger: Logger
-) throws -> WorkerService.Ending {
     let oracles = KnownOracles(of: file, logger: logger)
     defer { oracles.close() }
     let service: WorkerService
@@ -128,5 +115,10 @@ private func work(
     } catch {
         throw Ending.badInput("\(name): \(error)")
     }
-    return service.run(exitOnEndOfInput: options.exitOnEndOfInput)
+    guard service.run(exitOnEndOfInput: options.exitOnEndOfInput) == .stuck else { return }
+    // A supervisor knows; where there is none somebody should.
+    if connected.incarnation == nil {
+        logger.warning("a job does not stop: this process ends with code \(Supervisor.restartCode), start it again")
+    }
+    throw Ending.restart
 }

@@ -11,14 +11,3 @@ func inputHasEnded() -> Bool {
     let count = read(0, &buffer, buffer.count)
     return count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN)
 }
-
-/// Begins this program anew in this process, with the same arguments: threads end, and what is open is closed. Who waits for
-/// the process notices nothing.
-///
-/// - Returns: only if it cannot be done.
-package func restartInPlace() {
-    var none = sigset_t()
-    sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, nil)
-    execv("/proc/self/exe", CommandLine.unsafeArgv)
-}
