@@ -221,6 +221,7 @@ package struct Worker: Sendable {
         return since
     }
 
+    /// How long a job may go on now that is not wanted any more, by what jobs take here.
     private var grace: Duration {
         guard let jobSeconds, jobSeconds.value < settings.stopGrace.seconds else { return settings.stopGrace }
         return settings.shortStopGrace
