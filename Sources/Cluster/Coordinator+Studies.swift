@@ -186,8 +186,35 @@ extension Coordinator {
     /// Ends a search whose time is over: with what it has found.
     mutating func endSearch(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
         guard let batch = runs[k].batch, let results = runs[k].results, !results.isComplete else { return }
-        let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: 0..<batch.count)
         let reason = "the budget of wall-clock time is over with \(results.remaining) of \(batch.count) seeds to go"
+        giveUpBatch(k, reason, &effects, now)
+    }
+
+    /// When a study has waited too long for an oracle that only doubted workers have; nil if it does not wait for one.
+    func forsakenAt(_ k: Int) -> Instant? {
+        guard !doubts.isEmpty, runs[k].hasWork, let oracle = runs[k].batch?.baseOracle else { return nil }
+        return doubts[oracle]?.since.map { $0 + settings.patience }
+    }
+
+    /// Ends the wait of such a study: without what is open.
+    mutating func forsake(_ k: Int, _ effects: inout [Effect], _ now: Instant) {
+        guard let oracle = runs[k].batch?.baseOracle, let doubt = doubts[oracle], let results = runs[k].results else {
+            return
+        }
+        let names = doubt.workers.compactMap { roster[$0]?.hello.name }.sorted()
+        let others = names.count > 3 ? " and \(names.count - 3) others" : ""
+        let reason =
+            "no worker has oracle \(oracle.name) (\(oracle.fingerprint)) as it was first seen: here it prices its test vectors "
+            + "otherwise (\(names.prefix(3).joined(separator: ", "))\(others)); \(results.remaining) items were not done. An oracle "
+            + "whose prices have changed needs another fingerprint; if those before were wrong, forget them (cairn labels "
+            + "invalidate --oracle \(oracle.name) --fingerprint \(oracle.fingerprint)) and start the coordinator again"
+        giveUpBatch(k, reason, &effects, now)
+    }
+
+    /// Goes on without what is open of a batch.
+    private mutating func giveUpBatch(_ k: Int, _ reason: String, _ effects: inout [Effect], _ now: Instant) {
+        guard let batch = runs[k].batch else { return }
+        let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: 0..<batch.count)
         decide([.jobAbandoned(job, reason: reason)], &effects, now)
         tell(k, .abandoned(reason), &effects, now)
         cancelLeases(of: runs[k].id, &effects)

@@ -21,6 +21,7 @@ extension Coordinator {
         }
         let before = roster.enter(hello, peer: peer, held: held, now: now)
         rosterChanged()
+        weighDoubts(now)
         effects.append(
             .send(
                 .welcome(.init(term: term, heartbeat: heartbeat, publisher: settings.publisher)), to: peer))
@@ -49,8 +50,12 @@ extension Coordinator {
         for oracle in hello.oracles {
             guard let said = hello.testimonies[oracle] else { continue }
             if testimonies[oracle] == nil, testimonies.count < Self.mostTestimonies { testimonies[oracle] = said }
-            guard let believed = testimonies[oracle], believed != said else { continue }
+            guard let believed = testimonies[oracle], believed != said else {
+                doubts[oracle]?.workers.remove(hello.incarnation)
+                continue
+            }
             hello.oracles.removeAll { $0 == oracle }
+            doubts[oracle, default: Doubt()].workers.insert(hello.incarnation)
             let detail =
                 "oracle \(oracle.name): prices its test vectors otherwise than the first worker that had "
                 + "\(oracle.fingerprint); it gets no work of it"
@@ -63,6 +68,16 @@ extension Coordinator {
             }
         }
         return hello
+    }
+
+    /// Notes since when only workers that are not believed have an oracle; after each change of the roster.
+    private mutating func weighDoubts(_ now: Instant) {
+        guard !doubts.isEmpty else { return }
+        doubts = doubts.filter { !$0.value.workers.isEmpty }
+        for oracle in doubts.keys {
+            let isThere = roster.all.contains { $0.hello.oracles.contains(oracle) }
+            doubts[oracle]!.since = isThere ? nil : doubts[oracle]!.since ?? now
+        }
     }
 
     private static let mostTestimonies = 4096
@@ -133,6 +148,8 @@ extension Coordinator {
     ) {
         guard let member = roster.remove(incarnation) else { return }
         rosterChanged()
+        for oracle in doubts.keys { doubts[oracle]?.workers.remove(incarnation) }
+        weighDoubts(now)
         // What it was sending will not be finished.
         dropPulls(pulls.values.filter { $0.peer == member.peer }.map(\.blob.digest), &effects)
         for k in runs.indices { runs[k].awaited = runs[k].awaited.filter { $0.value.peer != member.peer } }

@@ -35,6 +35,8 @@ package struct Coordinator: Sendable {
         package var ledgerCost = 1e-3
         /// Studies that have ended and can still be asked about.
         package var keptStudies = 64
+        /// How long a study waits for a worker whose oracle is believed while only others are there.
+        package var patience: Duration = .seconds(30)
         /// Where parameters are published.
         package var publisher = ""
 
@@ -155,6 +157,14 @@ package struct Coordinator: Sendable {
     var testimonies: [OracleReference: Digest] = [:]
     /// Workers whose oracle says something else, for studies that begin.
     var refusals: [(name: String, detail: String)] = []
+    /// Those of them that are here.
+    var doubts: [OracleReference: Doubt] = [:]
+
+    struct Doubt: Sendable {
+        var workers: Set<Incarnation> = []
+        /// Since when nobody else has the oracle; nil if somebody does.
+        var since: Instant?
+    }
 
     struct Arrival: Sendable {
         var submission: ToCoordinator.Submission
@@ -185,6 +195,7 @@ package struct Coordinator: Sendable {
         if let time = overdue.first?.due { due = min(due ?? time, time) }
         for k in runs.indices {
             if let time = runs[k].searchEnd { due = min(due ?? time, time) }
+            if let time = forsakenAt(k) { due = min(due ?? time, time) }
         }
         return due
     }
@@ -240,6 +251,7 @@ package struct Coordinator: Sendable {
         }
         for k in runs.indices {
             if let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
+            if let time = forsakenAt(k), time <= now { forsake(k, &effects, now) }
         }
         noteOverdue(now)
     }

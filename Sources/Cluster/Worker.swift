@@ -21,6 +21,8 @@ package struct Worker: Sendable {
         package var mostHeld: Int { 4 * (slots + prefetch) + 16 }
         package var oracles: [OracleReference]
         package var testimonies: [OracleReference: Digest] = [:]
+        /// Those whose calls end when they are not wanted any more.
+        package var interruptible: Set<OracleReference> = []
         package var numerics: String
         /// First wait before an unanswered hello is repeated; doubles up to `longestRetry`.
         package var retry: Duration = .milliseconds(100)
@@ -31,8 +33,9 @@ package struct Worker: Sendable {
         package var pushWait: Duration = .milliseconds(25)
         /// How long a job that is not wanted any more may go on; then its process ends, and takes it along.
         package var stopGrace: Duration = .milliseconds(50)
-        /// The same where jobs are shorter than that: what takes so long then is a machine that is short of time.
-        package var shortStopGrace: Duration = .seconds(1)
+        /// The same where it is known to end: jobs are shorter than that, and a machine is short of time, or a plug-in's process is
+        /// on its way out.
+        package var longStopGrace: Duration = .seconds(1)
         /// Bytes of blobs that are kept.
         package var blobMemory = 512 << 20
 
@@ -221,10 +224,13 @@ package struct Worker: Sendable {
         return since
     }
 
-    /// How long a job may go on now that is not wanted any more, by what jobs take here.
+    /// How long a job may go on now that is not wanted any more.
     private var grace: Duration {
-        guard let jobSeconds, jobSeconds.value < settings.stopGrace.seconds else { return settings.stopGrace }
-        return settings.shortStopGrace
+        let areShort = jobSeconds.map { $0.value < settings.stopGrace.seconds } ?? false
+        let areInterruptible = started.prefix(settings.slots).allSatisfy { job in
+            holdings[job]?.work.oracle.map { settings.interruptible.contains($0) } ?? false
+        }
+        return areShort || areInterruptible ? settings.longStopGrace : settings.stopGrace
     }
 
     // MARK: Messages

@@ -144,7 +144,7 @@ final class ChildProcess: Transport {
             guard left > 0 else {
                 throw Incident(kind: .late, words: "gave no answer within \(limit)")
             }
-            guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
+            guard isWanted() else { throw .unwanted }
             let news = self.news(of: process, isSending: sent < outgoing.count, atMost: min(left, attention))
             if news.error { readStandardError() }
             if news.output {

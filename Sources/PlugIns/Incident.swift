@@ -19,10 +19,14 @@ package struct Incident: Error {
         case changed
         /// A price that is infinite or not a number, though its status was good.
         case nonFinite
+        /// Nobody waits for its answer any more: no fault of its own, and not counted.
+        case unwanted
     }
 
     package var kind: Kind
     package var words: String
+
+    static let unwanted = Incident(kind: .unwanted, words: "is not waited for any more")
 }
 
 /// Counts of incidents, by the name of their kind. Safe from any thread.
@@ -30,6 +34,7 @@ final class IncidentLog: Sendable {
     private let state = Mutex((counts: [String: Int](), told: [String: Int]()))
 
     func note(_ kind: Incident.Kind, times: Int = 1) {
+        guard kind != .unwanted else { return }
         state.withLock { $0.counts["\(kind)", default: 0] += times }
     }
 

@@ -96,7 +96,13 @@ public struct PlugIn: Oracle {
     /// Ends the life of every process and connection; the next evaluation begins new ones.
     package func restart() { oracle.restart() }
 
-    /// Whether it runs elsewhere, and so can be started again.
+    /// From now on a call is given up within a fraction of a second of the moment in which `check` is true, as it is until
+    /// another one is set; the process in which it was going on ends, and the next call begins another.
+    ///
+    /// - Parameter check: asked by the threads that wait for answers; nil for no more of it.
+    package func setCancellation(_ check: (@Sendable () -> Bool)?) { oracle.setCancellation(check) }
+
+    /// Whether it runs elsewhere, and so can be started again, and its calls be given up.
     package var canRestart: Bool { oracle is RemoteOracle }
 }
 
@@ -113,12 +119,15 @@ protocol SeededOracle: Oracle {
     var incidents: IncidentLog { get }
     func close()
     func restart()
+    func setCancellation(_ check: (@Sendable () -> Bool)?)
 }
 
 extension SharedLibrary: SeededOracle {
     /// Code of it may be running: it stays.
     func close() {}
     func restart() {}
+    /// A call of it cannot be given up.
+    func setCancellation(_ check: (@Sendable () -> Bool)?) {}
 }
 
 extension RemoteOracle: SeededOracle {}

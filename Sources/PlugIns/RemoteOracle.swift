@@ -30,6 +30,8 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private let turn = Mutex<Void>(())
     /// Whoever waits for an answer then gives up.
     private let isClosed = Atomic<Bool>(false)
+    /// Asked meanwhile: true if what is evaluated is not wanted any more, and will not be again.
+    private let isCancelled = Mutex<(@Sendable () -> Bool)?>(nil)
     private let instances: [Instance]
     private let ready: Ready
     private let team: ThreadTeam
@@ -143,6 +145,10 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         }
     }
 
+    /// What is evaluated from now on is given up within a fraction of a second of the moment in which `check` is true, and
+    /// the lives in which it was going on end: nothing else stops a pricer in the middle of a price.
+    func setCancellation(_ check: (@Sendable () -> Bool)?) { isCancelled.withLock { $0 = check } }
+
     func restart() {
         turn.withLock { _ in
             for instance in instances {
@@ -178,7 +184,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
                     statuses: [ValuationStatus](repeating: .failed, count: count))))
         turn.withLock { _ in
             if let refusal {
-                board.withLock { $0.failures[0] = refusal }
+                board.withLock { $0.failures[0] = refusal.words }
                 return
             }
             if tasks.count > 1 && instances.count > 1 {
@@ -217,7 +223,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
             } catch {
                 guard isWanted else {
                     board.withLock { board in
-                        board.failures[task.rows.lowerBound] = "is closed"
+                        board.failures[task.rows.lowerBound] = self.unwanted.words
                         board.tasks = []
                     }
                     return
@@ -275,10 +281,18 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
 
     // MARK: Instances
 
-    private var isWanted: Bool { !isClosed.load(ordering: .relaxed) }
+    private var isWanted: Bool {
+        !isClosed.load(ordering: .relaxed) && isCancelled.withLock({ $0 })?() != true
+    }
+
+    private var unwanted: Incident {
+        isClosed.load(ordering: .relaxed) ? Incident(kind: .unwanted, words: "is closed") : .unwanted
+    }
 
     /// Why it is not to be asked; nil if it is.
-    private var refusal: String? { isWanted ? state.withLock { $0.quarantine } : "is closed" }
+    private var refusal: Incident? {
+        isWanted ? state.withLock { $0.quarantine }.map { Incident(kind: .changed, words: $0) } : unwanted
+    }
 
     /// Prices rows on an instance that is brought to life if need be.
     ///
@@ -286,7 +300,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
     private func price(
         _ rows: ArraySlice<Double>, _ gradient: Bool, _ seed: UInt64, _ instance: Instance
     ) throws(Incident) -> Answer {
-        if let refusal { throw Incident(kind: .changed, words: refusal) }
+        if let refusal { throw refusal }
         try prepare(instance)
         do throws(Incident) {
             if instance.prices >= Self.pricesPerWitness { try hearWitness(instance) }
@@ -340,7 +354,7 @@ final class RemoteOracle: Oracle, @unchecked Sendable {
         // Failing at once would spend all of a job's attempts in no time: whoever needs it now waits until it is due.
         while isWanted, instance.due > milliseconds() { usleep(UInt32(1000 * attention)) }
         while true {
-            guard isWanted else { throw Incident(kind: .unavailable, words: "is closed") }
+            guard isWanted else { throw unwanted }
             do throws(Incident) {
                 try instance.transport.open()
                 var limit: Duration?

@@ -48,7 +48,7 @@ final class Service: Transport {
             while true {
                 let left = deadline - milliseconds()
                 guard left > 0 else { throw Incident(kind: .late, words: "gave no answer within \(limit)") }
-                guard isWanted() else { throw Incident(kind: .late, words: "is not waited for any more") }
+                guard isWanted() else { throw Incident.unwanted }
                 guard let frames = try early ?? socket.receive(waiting: min(left, attention)) else { continue }
                 guard frames.count == 2, frames[0].isEmpty else {
                     throw Incident(

@@ -66,6 +66,16 @@ package struct KnownOracles: Sendable {
         return all
     }
 
+    /// Those whose calls can be given up.
+    package var interruptible: Set<OracleReference> {
+        Set(plugIns.filter(\.canRestart).map { OracleReference($0) })
+    }
+
+    /// Sets what is asked while plug-ins evaluate: whether that is not wanted any more.
+    package func setCancellation(_ check: (@Sendable () -> Bool)?) {
+        for plugIn in plugIns { plugIn.setCancellation(check) }
+    }
+
     /// Ends the plug-ins' processes; their descriptors stay.
     package func close() { for plugIn in plugIns { plugIn.close() } }
 }

@@ -71,6 +71,7 @@ package final class WorkerService {
             incarnation: incarnation, role: role, name: name, processID: getpid(),
             oracles: role == .worker ? oracles.all.map { OracleReference($0) } : [], numerics: numericFingerprint)
         settings.testimonies = oracles.testimonies
+        settings.interruptible = oracles.interruptible
         worker = Worker(settings: settings)
     }
 
@@ -173,9 +174,12 @@ package final class WorkerService {
             do throws(WorkFailure) {
                 // It may have waited here, and not be wanted any more.
                 if bench.stopping.withLock({ $0.contains(attempt) }) { throw WorkFailure("cancelled") }
+                let isCancelled: @Sendable () -> Bool = { bench.stopping.withLock { $0.contains(attempt) } }
+                oracles.setCancellation(isCancelled)
+                defer { oracles.setCancellation(nil) }
                 let (result, produced) = try bench.workbench.perform(
                     work, blob: { shelf.bytes($0) }, progress: { mailbox.post(.progressed(attempt, $0)) },
-                    isCancelled: { bench.stopping.withLock { $0.contains(attempt) } })
+                    isCancelled: isCancelled)
                 made = produced.map { shelf.put($0) }
                 outcome = .success(result)
             } catch {

@@ -531,6 +531,59 @@ import Wire
         #expect(refusals(StudyID(10)).count == 1)
     }
 
+    /// A study that only doubted workers could serve waits for others for a while, not for ever: not by the age of the doubt
+    /// but of the others' absence, and not while one of them is there, stopped or slow.
+    @Test func aStudyDoesNotWaitForEverForAnOracleThatHasChanged() {
+        let (coordinator, _) = labelling()
+        let oracle = OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1")
+        var now = start
+        func join(_ number: UInt64, says: [UInt8]) {
+            let hello = ToCoordinator.Hello(
+                incarnation: Incarnation(number), role: .worker, name: "w\(number)", processID: 1, slots: 2, credit: 2,
+                oracles: [oracle], testimonies: [oracle: Digest(of: says)], numerics: "", held: [])
+            _ = coordinator.step(.received(.hello(hello), from: PeerID(number)), at: now)
+        }
+        /// Lets time go by, in which some workers are heard of.
+        func pass(_ seconds: Int, hearing workers: [UInt64]) -> [FromCoordinator] {
+            (0..<seconds).flatMap { _ in
+                now = now + .seconds(1)
+                var effects = coordinator.step(.tick, at: now)
+                for number in workers {
+                    effects += coordinator.step(
+                        .received(.heartbeat(.init(incarnation: Incarnation(number), held: [])), from: PeerID(number)),
+                        at: now)
+                }
+                return messages(effects, to: PeerID(99))
+            }
+        }
+        func abandoned(_ messages: [FromCoordinator]) -> [String] {
+            messages.flatMap { message -> [String] in
+                guard case .events(let list) = message else { return [] }
+                return list.events.compactMap { if case .abandoned(let reason) = $0.what { reason } else { nil } }
+            }
+        }
+        join(1, says: [1])
+        join(2, says: [2])
+        #expect(abandoned(pass(100, hearing: [1, 2])) == [])
+        _ = coordinator.step(.received(.goodbye(Incarnation(1)), from: PeerID(1)), at: now)
+        #expect(abandoned(pass(25, hearing: [2])) == [])
+        // One of the others is back for a moment: the wait begins anew.
+        join(3, says: [1])
+        _ = coordinator.step(.received(.goodbye(Incarnation(3)), from: PeerID(3)), at: now)
+        #expect(abandoned(pass(25, hearing: [2])) == [])
+        let end = abandoned(pass(10, hearing: [2]))
+        #expect(
+            end.count == 1
+                && end[0].contains("no worker has oracle downAndOutPut (downAndOutPut/1) as it was first seen")
+                && end[0].contains("(w2)") && end[0].contains("cairn labels invalidate"), "\(end)")
+
+        // Where nobody is there at all, somebody is waited for.
+        let (empty, _) = labelling()
+        (0..<100).forEach {
+            #expect(abandoned(messages(empty.step(.tick, at: start + .seconds($0)), to: PeerID(99))) == [])
+        }
+    }
+
     @Test func jobsOfStudiesThatNobodyKnowsAreCancelled() {
         let (coordinator, _) = labelling()
         let old = Attempt(job: JobID(study: StudyID(1234), batch: 2, items: 0..<5), number: 1)

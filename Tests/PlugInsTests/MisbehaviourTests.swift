@@ -490,6 +490,49 @@ import Testing
         }
     }
 
+    /// What is not wanted any more is given up, whatever the plug-in does: its process ends, that is no incident of its, and the
+    /// next call is answered by another one.
+    @Test(arguments: [
+        (Way.process, "hang"), (.process, "ignored SIGTERM"), (.process, "hanging family"),
+        (.process, "endless answer"),
+        (.service, "hang"), (.service, "late answer"),
+    ])
+    func aCallThatIsNotWantedIsGivenUp(_ way: Way, _ kind: String) throws {
+        try started(way, kind) { settings, _ in
+            settings.timeout = .seconds(600)
+        } _: { plugIn, reports, folder in
+            let isCancelled = Atomic(false)
+            let outcome = Mutex<Valuations?>(nil)
+            let before = Set(folder.map(Self.processes) ?? [])
+            plugIn.setCancellation { isCancelled.load(ordering: .relaxed) }
+            let calling = Thread {
+                let valuations = plugIn.evaluate(Self.points, gradient: false)
+                outcome.withLock { $0 = valuations }
+            }
+            calling.start()
+            usleep(300_000)
+            #expect(outcome.withLock { $0 == nil })
+            isCancelled.store(true, ordering: .relaxed)
+            for _ in 0..<3000 where outcome.withLock({ $0 == nil }) { usleep(10_000) }
+            let valuations = try #require(outcome.withLock { $0 })
+            #expect(valuations.statuses[3] == .failed)
+            #expect(valuations.failure?.contains("is not waited for any more") == true, "\(valuations.failure ?? "")")
+            if let folder {
+                for _ in 0..<3000 where !before.isDisjoint(with: Self.processes(in: folder)) { usleep(10_000) }
+                #expect(before.isDisjoint(with: Self.processes(in: folder)))
+            }
+            // As long as nothing else is said nothing is asked.
+            #expect(plugIn.evaluate([0.01, 2], gradient: false).statuses == [.failed])
+            plugIn.setCancellation(nil)
+            // A service that hangs is one that its user has to look after; and a family hangs at every input.
+            if way == .process && kind != "hanging family" || kind == "late answer" {
+                let next = plugIn.evaluate([0.01, 2], gradient: false)
+                #expect(next.prices == [Self.price(0.01, 2)], "\(next.failure ?? "")")
+            }
+            #expect(plugIn.incidents == nil && reports.text == "", "\(plugIn.incidents ?? "") \(reports.text)")
+        }
+    }
+
     @Test func limitsReachTheProcess() throws {
         try inFolder("good") { _, command in
             command.openFiles = 64
