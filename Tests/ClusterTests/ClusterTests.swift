@@ -579,8 +579,8 @@ import Wire
 
         // Where nobody is there at all, somebody is waited for.
         let (empty, _) = labelling()
-        (0..<100).forEach {
-            #expect(abandoned(messages(empty.step(.tick, at: start + .seconds($0)), to: PeerID(99))) == [])
+        for seconds in 0..<100 {
+            #expect(abandoned(messages(empty.step(.tick, at: start + .seconds(seconds)), to: PeerID(99))) == [])
         }
     }
 
