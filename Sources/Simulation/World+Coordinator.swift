@@ -259,6 +259,7 @@ extension World {
     func restart() {
         tell("the coordinator starts again")
         isDown = false
+        beginRestAnew()
         coordinatorBusyUntil = 0
         coordinatorWakes = nil
         coordinatorClock = Int64(chances.below(1 << 40))

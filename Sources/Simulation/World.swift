@@ -148,7 +148,7 @@ final class World {
             if checks.divergence != nil { return }
             if restSince == nil {
                 if clients.allSatisfy(\.isDone) { rest() }
-            } else if now > restSince! + restTime {
+            } else if !isDown, now > restSince! + restTime {
                 return finish()
             }
         }
@@ -157,11 +157,14 @@ final class World {
 
     private var restSince: Int64?
 
+    /// What was said to a coordinator that was not there is said again to this one.
+    func beginRestAnew() { if restSince != nil { restSince = max(restSince!, now) } }
+
     /// Long enough for what runs to end, for results to be sent again, and for a worker whose hello was lost to say it again
     /// (every second at the longest) and then what it holds.
     private var restTime: Int64 { seconds(4 * schedule.longestJob + 1.5) + 3 * schedule.settings.heartbeat.nanoseconds }
 
-    /// Nobody wants anything any more: workers must find that out.
+    /// Nobody wants anything any more: workers must find that out, from a coordinator that may be about to start again.
     private func rest() {
         restSince = max(now, processes.values.map(\.frozenUntil).max() ?? now)
         cutToCoordinator = [:]
