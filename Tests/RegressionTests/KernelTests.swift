@@ -200,6 +200,30 @@ import Testing
         #expect(seen.allSatisfy { $0 == seen[0] })
     }
 
+    /// Against AS 241 in double precision (Normal.swift), from the least fraction to the largest, both sides of the place
+    /// where one polynomial gives way to the other among them.
+    @Test func normalsOfFractionsAreThoseOfTheInverse() {
+        var dice = Dice(78)
+        var points: [UInt64] = [0, ~0]
+        for bit in 12..<64 { points += [1 << bit, ~(1 << bit)] }
+        points += dice.uniforms(2000).map { UInt64($0 * 0x1p52) << 12 }
+        points += dice.uniforms(2000).map { UInt64((0.00048 + 1e-5 * $0) * 0x1p52) << 12 }
+        points += [UInt64](repeating: 1 << 63, count: (64 - points.count % 64) % 64)
+        var seen: [[UInt64]] = []
+        onEveryPath { path in
+            var normals = [Double](repeating: 0, count: points.count)
+            ck_normals_of(points, points.count, &normals)
+            seen.append(bits(normals))
+            for (point, z) in zip(points, normals) {
+                // In the middle of its interval; what is near one is given by what is left of it.
+                let (isHigh, rest) = (point >> 63 == 1, point >> 63 == 1 ? ~point : point)
+                let expected = normalQuantile((Double(rest >> 12) + 0.5) * 0x1p-52) * (isHigh ? -1 : 1)
+                #expect(abs(z / expected - 1) < 4e-14, "\(point): \(z), not \(expected), on \(path)")
+            }
+        }
+        #expect(seen.allSatisfy { $0 == seen[0] })
+    }
+
     @Test func admissiblePointsAreCounted() {
         var dice = Dice(4)
         let offsets = dice.uniforms(3 * 64).map { 2 * $0 - 1 }
