@@ -20,7 +20,8 @@ protocol Transport: AnyObject {
     /// - Parameters:
     ///   - longest: the most bytes that the answer may have.
     ///   - limit: how long to wait for it.
-    ///   - isWanted: asked again and again, at least every `attention` milliseconds; false ends the wait.
+    ///   - isWanted: asked after `attention` milliseconds, and again at least so often; false ends the wait. What is answered
+    ///     sooner is taken: a new life costs more.
     /// - Throws: `Incident` if there is no answer; then this life must be ended.
     func exchange(
         _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
@@ -123,7 +124,8 @@ final class ChildProcess: Transport {
         guard received.isEmpty else {
             throw Incident(kind: .nonsense, words: "answered before it was asked")
         }
-        let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
+        let began = milliseconds()
+        let deadline = began + max(1, limit.wholeMilliseconds)
         // Length and request in one piece: one wake-up for whoever waits.
         outgoing.removeAll(keepingCapacity: true)
         withUnsafeBytes(of: UInt32(request.count).littleEndian) { outgoing.append(contentsOf: $0) }
@@ -140,11 +142,12 @@ final class ChildProcess: Transport {
                     throw Incident(kind: .died, words: ended(waiting: 100) ?? "closed its standard input")
                 }
             }
-            let left = deadline - milliseconds()
+            let now = milliseconds()
+            let left = deadline - now
             guard left > 0 else {
                 throw Incident(kind: .late, words: "gave no answer within \(limit)")
             }
-            guard isWanted() else { throw .unwanted }
+            guard now - began < attention || isWanted() else { throw .unwanted }
             let news = self.news(of: process, isSending: sent < outgoing.count, atMost: min(left, attention))
             if news.error { readStandardError() }
             if news.output {

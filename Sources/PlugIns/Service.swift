@@ -34,7 +34,8 @@ final class Service: Transport {
         _ request: [UInt8], longest: Int, within limit: Duration, isWanted: () -> Bool
     ) throws(Incident) -> [UInt8] {
         guard let socket else { throw Incident(kind: .died, words: "is not connected") }
-        let deadline = milliseconds() + max(1, limit.wholeMilliseconds)
+        let began = milliseconds()
+        let deadline = began + max(1, limit.wholeMilliseconds)
         do {
             guard try socket.send([[], request]) == .sent else {
                 throw Incident(kind: .unavailable, words: "takes no message")
@@ -46,9 +47,10 @@ final class Service: Transport {
                 if early == nil { sched_yield() }
             }
             while true {
-                let left = deadline - milliseconds()
+                let now = milliseconds()
+                let left = deadline - now
                 guard left > 0 else { throw Incident(kind: .late, words: "gave no answer within \(limit)") }
-                guard isWanted() else { throw Incident.unwanted }
+                guard now - began < attention || isWanted() else { throw Incident.unwanted }
                 guard let frames = try early ?? socket.receive(waiting: min(left, attention)) else { continue }
                 guard frames.count == 2, frames[0].isEmpty else {
                     throw Incident(
