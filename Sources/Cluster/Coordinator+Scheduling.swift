@@ -28,7 +28,7 @@ extension Coordinator {
         runs[k].itemSeconds[batch.kind, default: .init()].note(seconds / Double(items) / pace)
         // Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside
         // its items is not known, so sizes are compared with time, not divided by it.
-        let size = runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)
+        let size = runs[k].shardSize(of: batch.kind) ?? firstShard(k, batch)
         let share = settings.secondsPerJob / max(seconds / pace, 1e-9)
         if share > 2, items >= size {
             runs[k].shardSizes[batch.kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
@@ -53,7 +53,7 @@ extension Coordinator {
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
-        let affordable = Double(runs[k].shardSizes[batch.kind] ?? firstShard(k, batch)) / max(1, pace)
+        let affordable = Double(runs[k].shardSize(of: batch.kind) ?? firstShard(k, batch)) / max(1, pace)
         let workers = max(1, roster.count(batch.kind.role))
         let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
         return max(1, min(most, share, Int(affordable)))

@@ -157,6 +157,9 @@ struct StudyRun: Sendable {
         batchSince = accepted
     }
 
+    /// The most items of a job of a kind, once one was done. A call: read in place, the whole run would be copied.
+    func shardSize(of kind: Work.Kind) -> Int? { shardSizes[kind] }
+
     /// Whether something waits to be leased, a copy if nothing else.
     var hasWork: Bool {
         batch != nil && ending == nil && !isPaused
