@@ -39,9 +39,9 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// Nil unless there are 32 bytes.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == Self.length else { return nil }
-        var rest = bytes.makeIterator()
-        func word() -> UInt64 { (0..<8).reduce(0) { word, _ in word << 8 | UInt64(rest.next()!) } }
-        words = (word(), word(), word(), word())
+        var stored: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        withUnsafeMutableBytes(of: &stored) { $0.copyBytes(from: bytes) }
+        words = (stored.0.bigEndian, stored.1.bigEndian, stored.2.bigEndian, stored.3.bigEndian)
     }
 
     /// The digest of `content`.
@@ -54,9 +54,8 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible {
     }
 
     package var bytes: [UInt8] {
-        [words.0, words.1, words.2, words.3].flatMap { word in
-            stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: word >> UInt64($0)) }
-        }
+        let stored = (words.0.bigEndian, words.1.bigEndian, words.2.bigEndian, words.3.bigEndian)
+        return withUnsafeBytes(of: stored) { Array($0) }
     }
 
     package var description: String {

@@ -119,8 +119,9 @@ extension World {
         case 0:
             return .hello(
                 .init(
-                    incarnation: victim.incarnation, role: dice.uniform() < 0.5 ? .worker : .trainer, name: "liar",
-                    processID: 0, slots: 1, credit: 1 + dice.below(100), oracles: [], numerics: "",
+                    incarnation: victim.incarnation, role: dice.uniform() < 0.5 ? .worker : .trainer,
+                    name: "liar-\(victim.incarnation)", processID: 0, slots: 1, credit: 1 + dice.below(100),
+                    oracles: [], numerics: "",
                     held: dice.uniform() < 0.5 ? [attempt, attempt] : []))
         case 1: return .heartbeat(.init(incarnation: victim.incarnation, held: [attempt]))
         case 2: return .goodbye(victim.incarnation)

@@ -11,6 +11,9 @@ Columns are those that `cairn oracle price` reads, then `price` and, where deriv
   Gauss rules on panels of 2.5 standard deviations in NumPy.
 - american: QuantLib's QdFp engine with 60 points and up to 120 iterations; its own "high precision" scheme is off by up to
   6e-6.
+- americanCorners: short and long lives, little volatility, yields above, at and below the rate, where that engine is at its
+  worst: a binomial lattice whose last step is Black and Scholes (Broadie and Detemple 1996), extrapolated from 100,000
+  and 200,000 steps.
 
     pip install mpmath numpy scipy QuantLib && python3 exotics.py ../PricingTests/Resources
 """
@@ -362,6 +365,41 @@ def americans():
     write("american", ["optionType"] + names + ["price"], rows)
 
 
-for task in [barriers, double_barriers, lookbacks, asians, discrete_barriers, americans]:
+def lattice(sign, S, K, T, v, r, q, n):
+    step = v * numpy.sqrt(T / n)
+    u = numpy.exp(step)
+    p = (numpy.exp((r - q) * T / n) - 1 / u) / (u - 1 / u)
+    discount = numpy.exp(-r * T / n)
+    # Nodes that a share reaches within nine standard deviations; of each level every other one.
+    reach = 2 * int((9 + abs(r - q - v * v / 2) * numpy.sqrt(T) / v) * numpy.sqrt(n) / 2)
+    even, odd = S * u ** numpy.arange(-reach, reach + 1.0, 2), S * u ** numpy.arange(-reach + 1.0, reach, 2)
+    gain, odd_gain = numpy.maximum(sign * (even - K), 0), numpy.maximum(sign * (odd - K), 0)
+    d = (numpy.log(odd / K) + (r - q) * T / n) / step + step / 2
+    european = sign * (odd * numpy.exp(-q * T / n) * ndtr(sign * d) - K * discount * ndtr(sign * (d - step)))
+    value, before = gain.copy(), numpy.maximum(odd_gain, european)
+    up, down = p * discount, (1 - p) * discount
+    for _ in range(n // 2):
+        value[1:-1] = numpy.maximum(up * before[1:] + down * before[:-1], gain[1:-1])
+        before = numpy.maximum(up * value[1:] + down * value[:-1], odd_gain)
+    return value[len(value) // 2]
+
+
+def american_corners():
+    names = ["spot", "strike", "maturityYears", "volatility", "rate", "dividendYield"]
+    carries = [(0.001, 0.0), (0.1, 0.0), (0.05, 0.05), (0.02, 0.1), (0.1, 0.001), (0.08, -0.03), (0.0, 0.06)]
+    rows = []
+    for k, (T, v, (r, q)) in enumerate(
+        (T, v, carry) for T in [0.02, 0.1, 2, 10] for v in [0.06, 0.1, 0.6] for carry in carries
+    ):
+        option = ["put", "call"][k % 2]
+        if option == "call":
+            r, q = q, r
+        S = 100 * (1 + [-1, 0, 1][k % 3] * min(0.2, v * T**0.5))
+        rough, fine = (lattice(1 if option == "call" else -1, S, 100, T, v, r, q, n) for n in [100_000, 200_000])
+        rows.append([option, S, 100, T, v, r, q, 2 * fine - rough])
+    write("americanCorners", ["optionType"] + names + ["price"], rows)
+
+
+for task in [barriers, double_barriers, lookbacks, asians, discrete_barriers, americans, american_corners]:
     if not only or task.__name__ in only:
         task()
