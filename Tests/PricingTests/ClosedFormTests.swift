@@ -219,6 +219,27 @@ import Testing
         }
     }
 
+    @Test func anAmericanOptionIsRightInTheCorners() throws {
+        // A week and ten years, little and much volatility, yields above, at and below the rate, also negative ones.
+        let table = try Table(American(), name: "americanCorners")
+        let found = American().evaluate(table.points, gradient: false)
+        #expect(table.prices.count == 84 && found.statuses.allSatisfy { $0 == .ok })
+        for (row, (price, reference)) in zip(found.prices, table.prices).enumerated() {
+            #expect(abs(price - reference) < 5e-8, "row \(row)")
+        }
+        // Where the rate is large beside the variance a long put is next to a perpetual one (Merton 1973).
+        let put = try price(
+            American(),
+            [
+                "optionType": "put", "spot": "100", "strike": "100", "maturityYears": "10", "volatility": "0.06",
+                "rate": "0.1", "dividendYield": "0",
+            ])
+        let power = 2 * 0.1 / (0.06 * 0.06)
+        let boundary = 100 * power / (power + 1)
+        let perpetual = (100 - boundary) * exp(-power * log(100 / boundary))
+        #expect(abs(put - perpetual) < 1e-7)
+    }
+
     // MARK: Finite differences
 
     @Test(arguments: ["call", "put"], ["downAndOut", "upAndOut"]) func aGridTwiceAsFineIsFourTimesAsGood(

@@ -21,6 +21,7 @@ struct Benchmarks {
         defer { try? FileManager.default.removeItem(atPath: scratch) }
 
         let scheduling = Scheduling(cairn: cairn, scratch: scratch)
+        let mainJob = MainJob(cairn: cairn, root: root, scratch: scratch)
         let all: [(name: String, run: (Peers) -> Answer)] = [
             ("training", trainingStep), ("ascent", ascentStep), ("put", put), ("himalaya", himalaya),
             ("oracles", exoticPrices), ("unique", uniqueMaximizers), ("proximal", proximalCounts),
@@ -28,7 +29,7 @@ struct Benchmarks {
             ("plug-ins", plugIns), ("jobs", scheduling.jobs), ("losses", scheduling.losses),
             ("parameters", scheduling.parameters),
             ("coordinator", scheduling.size),
-            ("main-job", MainJob(cairn: cairn, root: root, scratch: scratch).answer),
+            ("main-job", mainJob.answer), ("journal", mainJob.journal),
         ]
         let names = all.map(\.name)
         for argument in arguments where !names.contains(argument) {

@@ -10,15 +10,14 @@ struct MainJob {
     let scratch: String
 
     /// The seconds of each phase of a study, from its summary; nil if it failed.
-    private func run(_ study: String, _ name: String, _ arguments: [String] = []) -> [String: Double]? {
+    ///
+    /// - Parameter cluster: arguments that say which cluster runs it; nil for one that is started for it.
+    private func run(_ study: String, _ name: String, on cluster: [String]? = nil) -> [String: Double]? {
         let process = Process()
         process.executableURL = URL(filePath: cairn)
         process.arguments =
-            [
-                "run", study, "--cluster", root + "cluster.yaml", "--no-progress", "--log-level", "info", "--out",
-                "\(scratch)/\(name)",
-            ]
-            + arguments
+            ["run", study, "--no-progress", "--log-level", "info", "--out", "\(scratch)/\(name)"]
+            + (cluster ?? ["--cluster", root + "cluster.yaml"])
         process.standardOutput = FileHandle.nullDevice
         let log = "\(scratch)/\(name).log"
         _ = FileManager.default.createFile(atPath: log, contents: nil)
@@ -51,7 +50,78 @@ struct MainJob {
         text += "surrogate: {file: \(scratch)/whole/surrogate.safetensors}\n"
         let path = "\(scratch)/search.yaml"
         guard (try? text.write(toFile: path, atomically: true, encoding: .utf8)) != nil else { return nil }
-        return run(path, "search\(workers)", ["--workers", "\(workers)"])?["search"]
+        let cluster = ["--cluster", root + "cluster.yaml", "--workers", "\(workers)"]
+        return run(path, "search\(workers)", on: cluster)?["search"]
+    }
+
+    /// A cluster of processes that are started one by one, as a cluster has a journal only where its file names a folder.
+    private final class ByHand {
+        private var processes: [Process] = []
+        private(set) var address = ""
+
+        /// Nil if the coordinator does not start.
+        init?(cairn: String, folder: String, hasJournal: Bool) {
+            try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let text = "trainer: {threads: auto}\n" + (hasJournal ? "storage: {dir: \(folder)/state}\n" : "")
+            let cluster = "\(folder)/cluster.yaml"
+            guard (try? text.write(toFile: cluster, atomically: true, encoding: .utf8)) != nil else { return nil }
+            let workers = Array(repeating: "worker", count: ProcessInfo.processInfo.activeProcessorCount)
+            for role in ["coordinator", "trainer"] + workers {
+                let process = Process()
+                process.executableURL = URL(filePath: cairn)
+                process.arguments = [role, "--cluster", cluster, "--log-level", "warning"]
+                process.standardInput = FileHandle.nullDevice
+                let output = Pipe()
+                process.standardOutput = output
+                if role != "coordinator" { process.arguments! += ["--connect", address] }
+                guard (try? process.run()) != nil else { return nil }
+                processes.append(process)
+                guard role == "coordinator" else { continue }
+                address = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+                    .trimmingCharacters(in: .whitespacesAndNewlines)
+                guard !address.isEmpty else { return nil }
+            }
+        }
+
+        deinit {
+            for process in processes.reversed() {
+                process.terminate()
+                process.waitUntilExit()
+            }
+        }
+    }
+
+    /// What does it cost that nothing is lost?
+    func journal(_ peers: Peers) -> Answer {
+        var walls: [Bool: [Double]] = [:]
+        // What drifts on the machine meanwhile is shared out alike.
+        for (k, hasJournal) in [true, false, false, true].enumerated() {
+            let folder = "\(scratch)/journal\(k)"
+            guard let cluster = ByHand(cairn: cairn, folder: folder, hasJournal: hasJournal) else { continue }
+            let job = withExtendedLifetime(cluster) {
+                run(root + "Studies/barrier-backdoor.yaml", "journal\(k)", on: ["--connect", cluster.address])
+            }
+            if let wall = job?["wall"] { walls[hasJournal, default: []].append(wall) }
+        }
+        let question = "What does the journal cost the main job?"
+        guard let with = walls[true], let without = walls[false] else {
+            return Answer(question: question, method: "The job failed: see above.", lines: [])
+        }
+        let mean = { (times: [Double]) in times.reduce(0, +) / Double(times.count) }
+        let list = { (times: [Double]) in times.map { short($0) }.joined(separator: ", ") + " s" }
+        return Answer(
+            question: question,
+            method: """
+                `Studies/barrier-backdoor.yaml` through a cluster of processes started by hand, twice with a storage folder \
+                and twice without, in the order with, without, without, with. Two runs of one kind tell how much a ratio \
+                of two kinds is worth.
+                """,
+            lines: [
+                Line(what: "without a journal", figure: list(without)),
+                Line(
+                    what: "with one", figure: list(with),
+                    ratio: "\(percent(mean(with) / mean(without) - 1)) more, goal 2 %"),
+            ])
     }
 
     func answer(_ peers: Peers) -> Answer {
