@@ -26,19 +26,13 @@ extension Coordinator {
         }
         guard finished.attempt.job.call == nil else { return }
         runs[k].itemSeconds[batch.kind, default: .init()].note(seconds / Double(items) / pace)
-        // Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside
-        // its items is not known, so sizes are compared with time, not divided by it.
-        let size = runs[k].shardSize(of: batch.kind) ?? firstShard(k, batch)
-        let share = settings.secondsPerJob / max(seconds / pace, 1e-9)
-        if share > 2, items >= size {
-            runs[k].shardSizes[batch.kind] = min(1 << 20, size * (share > 16 ? 8 : 2))
-        } else if share < 0.5 {
-            runs[k].shardSizes[batch.kind] = max(1, min(size, Int(Double(items) * share)))
-        }
+        runs[k].fitShards(
+            of: batch.kind, items: items, room: settings.secondsPerJob / max(seconds / pace, 1e-9),
+            first: firstShard(batch))
     }
 
     /// The first shards are small: nobody knows yet what an item costs, unless its oracle was called before.
-    private func firstShard(_ k: Int, _ batch: Batch) -> Int {
+    private func firstShard(_ batch: Batch) -> Int {
         guard let oracle = batch.oracle, let call = callSeconds[oracle]?.value else { return settings.firstShard }
         let seconds = call * Double(batch.callsPerItem)
         return max(1, min(settings.firstShard, Int(min(settings.secondsPerJob / max(seconds, 1e-9), 1e6))))
@@ -53,7 +47,8 @@ extension Coordinator {
             case .ascend, .probe: settings.shardSize
             case .label, .predict: settings.rowsPerJob
             }
-        let affordable = Double(runs[k].shardSize(of: batch.kind) ?? firstShard(k, batch)) / max(1, pace)
+        let fitted = runs[k].shardSizes[batch.kind]
+        let affordable = Double(fitted ?? firstShard(batch)) / max(1, pace)
         let workers = max(1, roster.count(batch.kind.role))
         let share = max((most + 7) / 8, (runs[k].queue.waiting + 2 * workers - 1) / (2 * workers))
         return max(1, min(most, share, Int(affordable)))

@@ -64,7 +64,7 @@ struct StudyRun: Sendable {
     /// The ledger is being asked for labels of the batch; nothing is queued until it has answered.
     var awaitsLedger = false
     /// The most items of a job, by what its kind was seen to cost.
-    var shardSizes: [Work.Kind: Int] = [:]
+    private(set) var shardSizes: [Work.Kind: Int] = [:]
     /// Seconds per item that jobs of a kind were seen to take on the average worker.
     var itemSeconds: [Work.Kind: Average] = [:]
 
@@ -157,8 +157,20 @@ struct StudyRun: Sendable {
         batchSince = accepted
     }
 
-    /// The most items of a job of a kind, once one was done. A call: read in place, the whole run would be copied.
-    func shardSize(of kind: Work.Kind) -> Int? { shardSizes[kind] }
+    /// Shards grow while they take less than they may, and shrink when they take much more. What a job costs beside its
+    /// items is not known, so sizes are compared with time, not divided by it.
+    ///
+    /// - Parameters:
+    ///   - room: how many times as long as it took a job of so many items may take.
+    ///   - first: the size of whoever has learned nothing yet.
+    mutating func fitShards(of kind: Work.Kind, items: Int, room: Double, first: Int) {
+        let size = shardSizes[kind] ?? first
+        if room > 2, items >= size {
+            shardSizes[kind] = min(1 << 20, size * (room > 16 ? 8 : 2))
+        } else if room < 0.5 {
+            shardSizes[kind] = max(1, min(size, Int(Double(items) * room)))
+        }
+    }
 
     /// Whether something waits to be leased, a copy if nothing else.
     var hasWork: Bool {

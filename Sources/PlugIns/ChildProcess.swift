@@ -55,6 +55,7 @@ final class ChildProcess: Transport {
     private var isSilent = false
     /// A request on its way, after its length.
     private var outgoing: [UInt8] = []
+    private var spin = AdaptiveSpin()
     private var buffer = [UInt8](repeating: 0, count: 1 << 16)
 
     private static let longestTail = 600
@@ -136,7 +137,10 @@ final class ChildProcess: Transport {
                 let count = outgoing.withUnsafeBytes { write(process.input, $0.baseAddress! + sent, $0.count - sent) }
                 if count > 0 {
                     sent += count
-                    if sent == outgoing.count, let answer = try answeredAtOnce(longest: longest) { return answer }
+                    if sent == outgoing.count {
+                        spin.look { readOutput() || !received.isEmpty }
+                        if let answer = try frameReceived(longest: longest) { return answer }
+                    }
                 } else if count < 0, errno != EAGAIN, errno != EINTR {
                     // It closed its standard input, perhaps because it died.
                     throw Incident(kind: .died, words: ended(waiting: 100) ?? "closed its standard input")
@@ -163,17 +167,6 @@ final class ChildProcess: Transport {
                 throw Incident(kind: .died, words: what)
             }
         }
-    }
-
-    /// Looks some twenty times whether the answer is there, for some 20 µs: that of a fast oracle is, and this thread need
-    /// not go to sleep and be woken for it. Whoever else wants the core gets it in between.
-    private func answeredAtOnce(longest: Int) throws(Incident) -> [UInt8]? {
-        for _ in 0..<20 {
-            if readOutput() { return nil }
-            if !received.isEmpty { return try frameReceived(longest: longest) }
-            sched_yield()
-        }
-        return nil
     }
 
     /// Waits until there is something to read, to write, or to bury.

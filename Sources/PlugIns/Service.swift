@@ -8,6 +8,7 @@ final class Service: Transport {
     private let address: String
     private var socket: Socket?
     private let context: Context
+    private var spin = AdaptiveSpin()
 
     private static let longestFrame = 64 << 20
 
@@ -40,11 +41,10 @@ final class Service: Transport {
             guard try socket.send([[], request]) == .sent else {
                 throw Incident(kind: .unavailable, words: "takes no message")
             }
-            // A fast oracle's answer is there before this thread would be asleep and awake again (see ChildProcess).
             var early: [[UInt8]]?
-            for _ in 0..<40 where early == nil {
+            try spin.look {
                 early = try socket.receive()
-                if early == nil { sched_yield() }
+                return early != nil
             }
             while true {
                 let now = milliseconds()

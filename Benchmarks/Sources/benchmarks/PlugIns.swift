@@ -58,6 +58,10 @@ func plugIns(_ peers: Peers) -> Answer {
             lines.append(Line(what: name, figure: "not measured: \(error)"))
         }
     }
+    if let bare = peers.run("zeromq.py"), let trip = bare.numbers["at_once"] {
+        lines.append(
+            Line(what: "bare libzmq \(bare.names["version"] ?? ""), a message there and one back", figure: time(trip)))
+    }
     return Answer(
         question: question,
         method: """

@@ -141,6 +141,17 @@ def test_a_bad_point_fails_alone(vectorised):
     assert not answer.standard_errors and not answer.gradients
 
 
+def test_whatever_a_point_raises_the_others_are_priced():
+    @oracle(version="1", inputs=[Input("x", 0, 1)])
+    def first_above(x):
+        return next(float(y) for y in [0.25, 0.5] if y > x)
+
+    # StopIteration is what ends loops, and must not end this one.
+    answer = ask(first_above, [0.75], [0.25], [0.5], [0.0], [0.9])
+    assert list(answer.statuses) == [pb.FAILED, pb.OK, pb.FAILED, pb.OK, pb.FAILED]
+    assert (answer.prices[1], answer.prices[3]) == (0.5, 0.25)
+
+
 def test_an_unknown_status_fails_its_point_alone():
     @oracle(version="1", inputs=[Input("x", 0, 1)])
     def price(x):
