@@ -17,7 +17,7 @@
 
 #include "oracle.pb-c.h"
 
-enum { LONGEST_FRAME = 64 << 20, LONGEST_MESSAGE = 1024 };
+enum { LONGEST_FRAME = 64 << 20, LONGEST_MESSAGE = 1024, LONGEST_LOOK = 150000 };
 
 // Strings of the oracle, for protobuf-c, which does not write to them.
 static char *text(const char *given) { return (char *)(given != NULL ? given : ""); }
@@ -204,7 +204,8 @@ static long long nanoseconds(void) {
 }
 
 // When to look for the next request before going to sleep: sleep and awakening cost more than many a price, on a virtual
-// machine by far. Each look-out that is in vain, or lost the core for too long, doubles the number of those left out.
+// machine by far. A look lasts LONGEST_LOOK nanoseconds; each that is in vain, or lost the core for too long, doubles the
+// number of those left out.
 typedef struct {
     unsigned skipped, to_skip;
 } lookout;
@@ -214,7 +215,7 @@ static void look_out(lookout *lookout, int descriptor) {
         lookout->to_skip--;
         return;
     }
-    const long long end = nanoseconds() + 150000;
+    const long long end = nanoseconds() + LONGEST_LOOK;
     struct pollfd item = {.fd = descriptor, .events = POLLIN};
     int found = poll(&item, 1, 0);
     while (found == 0 && nanoseconds() < end) {

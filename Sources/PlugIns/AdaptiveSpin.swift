@@ -9,7 +9,7 @@ internal import Glibc
 /// most (A. R. Karlin, K. Li, M. S. Manasse and S. Owicki, "Empirical studies of competitive spinning for a shared-memory
 /// multiprocessor", SOSP 1991). Whoever else wants the core gets it between two looks; on a busy machine that can last for
 /// milliseconds. So each look in vain, or too late, doubles the number of times that there is none.
-struct AdaptiveSpin {
+package struct AdaptiveSpin {
     /// Nanoseconds of one look-out.
     private static let longest = 150_000
     private static let mostSkipped = 255
@@ -17,8 +17,10 @@ struct AdaptiveSpin {
     private var skipped = 0
     private var toSkip = 0
 
+    package init() {}
+
     /// Looks for something until it is there, or it is time to sleep.
-    mutating func look(_ isThere: () throws -> Bool) rethrows {
+    package mutating func look(_ isThere: () throws -> Bool) rethrows {
         guard toSkip == 0 else {
             toSkip -= 1
             return

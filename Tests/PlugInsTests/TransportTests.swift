@@ -34,6 +34,32 @@ import Testing
         return library
     }
 
+    // MARK: Waiting
+
+    @Test func whoLooksInVainLooksLessOften() {
+        var spin = AdaptiveSpin()
+        let looked = (0..<300).filter { _ in
+            var looks = 0
+            spin.look {
+                looks += 1
+                return false
+            }
+            return looks > 0
+        }
+        // One call is left out, then 3, 7 and so on.
+        #expect(looked == [0, 2, 6, 14, 30, 62, 126, 254])
+        // After 255 without a look there is one, and if that is not in vain they come every time again.
+        let found = (300..<530).filter { _ in
+            var isLooked = false
+            spin.look {
+                isLooked = true
+                return true
+            }
+            return isLooked
+        }
+        #expect(found == Array(510..<530))
+    }
+
     // MARK: Shared libraries
 
     @Test func aLibraryIsAnOracle() throws {
