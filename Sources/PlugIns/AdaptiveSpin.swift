@@ -4,11 +4,12 @@ internal import Glibc
 
 /// Spins for a while before its user blocks, as long as that pays.
 ///
-/// To be put to sleep and woken costs some microseconds, and some eighty on a virtual machine that gives its idle cores
-/// back: more than a fast oracle takes. Who looks in vain for as long as that has waited twice as long as it had to, at the
-/// most (A. R. Karlin, K. Li, M. S. Manasse and S. Owicki, "Empirical studies of competitive spinning for a shared-memory
-/// multiprocessor", SOSP 1991). Whoever else wants the core gets it between two looks; on a busy machine that can last for
-/// milliseconds. So each look in vain, or too late, doubles the number of times that there is none.
+/// To be put to sleep and woken costs some microseconds, and some twenty-five on a virtual machine that gives its idle cores
+/// back, at both ends of a call: more than a fast oracle takes. To look first, for a time of the order of what sleep costs, and
+/// to learn from whether that paid, is after A. R. Karlin, K. Li, M. S. Manasse and S. Owicki, "Empirical studies of
+/// competitive spinning for a shared-memory multiprocessor", SOSP 1991. Whoever else wants the core gets it between two looks;
+/// on a busy machine that can last for milliseconds. So each look in vain, or too late, doubles the number of times that
+/// there is none.
 package struct AdaptiveSpin {
     /// Nanoseconds of one look-out.
     private static let longest = 150_000

@@ -1,4 +1,4 @@
-// How long does the main job take, from data to clean surrogate, through the real cluster?
+// How long does the main job take, from data to clean surrogate, through the real cluster, and what is its journal's part?
 
 import CLimits
 import Foundation
