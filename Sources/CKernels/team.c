@@ -2,7 +2,8 @@
 //
 // The naive answers fail: a thread per phase costs more than the phase; sleeping at once costs two wake-ups of tens of
 // microseconds a phase; spinning until the others come burns whole time slices when the machine is shared, so that two
-// threads become slower than one. Here a thread looks for SPINS rounds (some 10 microseconds), then sleeps.
+// threads become slower than one. Here a thread looks out for the others for a while, as long as that pays, then sleeps:
+// each look in vain, as when others have the cores, doubles the number of times that there is none.
 #include "CKernels.h"
 
 #include <pthread.h>
@@ -10,24 +11,31 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { SPINS = 2000 };
+enum { LONGEST_LOOK = 200000 /* nanoseconds */, MOST_SKIPPED = 255 };
 
 /// Which item of a thread's part is next, on a cache line of its own.
 typedef struct {
     _Alignas(64) atomic_int next;
 } place;
 
+/// How many of a thread's waits are to come without a look, and how many were after the last look.
+typedef struct {
+    int to_skip, skipped;
+} lookout;
+
 struct ck_team {
     int size;
     pthread_t *threads;
     void (*body)(void *, int);
     void *context;
-    atomic_ulong round;   // which call of ck_team_run this is; a change starts the helpers
-    atomic_int running;   // helpers that have not finished this round
+    atomic_ulong rounds;    // calls of ck_team_run so far; one more starts the helpers
+    atomic_ulong finished;  // how often a helper has come to the end of a round
     atomic_int stopping;
     pthread_mutex_t mutex;
-    pthread_cond_t started, finished;
+    pthread_cond_t start, finish;
+    lookout lookout;
     place *places;
 };
 
@@ -44,35 +52,56 @@ static void relax(void) {
 #endif
 }
 
+static long long nanoseconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/// Returns once a count is there.
+static void wait_for(ck_team *team, atomic_ulong *count, unsigned long wanted, pthread_cond_t *change, lookout *mine) {
+    if (mine->to_skip > 0) {
+        mine->to_skip--;
+    } else {
+        const long long end = nanoseconds() + LONGEST_LOOK;
+        bool in_vain = false;
+        while (atomic_load(count) != wanted && !in_vain) {
+            for (int k = 0; k < 16 && atomic_load(count) != wanted; k++) relax();
+            in_vain = nanoseconds() >= end;
+        }
+        mine->skipped = !in_vain ? 0 : mine->skipped < MOST_SKIPPED / 2 ? 2 * mine->skipped + 1 : MOST_SKIPPED;
+        mine->to_skip = mine->skipped;
+    }
+    if (atomic_load(count) == wanted) return;
+    pthread_mutex_lock(&team->mutex);
+    while (atomic_load(count) != wanted) pthread_cond_wait(change, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+}
+
+/// Wakes those who sleep until a count changes, which it has.
+static void wake(ck_team *team, pthread_cond_t *change) {
+    pthread_mutex_lock(&team->mutex);
+    pthread_cond_broadcast(change);
+    pthread_mutex_unlock(&team->mutex);
+}
+
 static void *help(void *argument) {
     seat mine = *(seat *)argument;
     free(argument);
     ck_team *team = mine.team;
-    unsigned long seen = 0;
-    for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&team->round) == seen; i++) relax();
-        if (atomic_load(&team->round) == seen) {
-            pthread_mutex_lock(&team->mutex);
-            while (atomic_load(&team->round) == seen) pthread_cond_wait(&team->started, &team->mutex);
-            pthread_mutex_unlock(&team->mutex);
-        }
-        seen++;
+    lookout lookout = {0, 0};
+    for (unsigned long round = 1;; round++) {
+        wait_for(team, &team->rounds, round, &team->start, &lookout);
         if (atomic_load(&team->stopping)) return 0;
         team->body(team->context, mine.thread);
-        if (atomic_fetch_sub(&team->running, 1) == 1) {
-            pthread_mutex_lock(&team->mutex);
-            pthread_cond_signal(&team->finished);
-            pthread_mutex_unlock(&team->mutex);
-        }
+        const unsigned long all = round * (unsigned long)(team->size - 1);
+        if (atomic_fetch_add(&team->finished, 1) + 1 == all) wake(team, &team->finish);
     }
 }
 
 static void begin(ck_team *team) {
-    atomic_store(&team->running, team->size - 1);
-    pthread_mutex_lock(&team->mutex);
-    atomic_fetch_add(&team->round, 1);
-    pthread_cond_broadcast(&team->started);
-    pthread_mutex_unlock(&team->mutex);
+    atomic_fetch_add(&team->rounds, 1);
+    wake(team, &team->start);
 }
 
 ck_team *ck_team_create(int size) {
@@ -80,8 +109,8 @@ ck_team *ck_team_create(int size) {
     if (!team) return 0;
     team->size = 1;
     pthread_mutex_init(&team->mutex, 0);
-    pthread_cond_init(&team->started, 0);
-    pthread_cond_init(&team->finished, 0);
+    pthread_cond_init(&team->start, 0);
+    pthread_cond_init(&team->finish, 0);
     const size_t most = size > 1 ? (size_t)size : 1;
     team->threads = calloc(most, sizeof *team->threads);
     team->places = aligned_alloc(_Alignof(place), most * sizeof *team->places);
@@ -120,12 +149,8 @@ void ck_team_run(ck_team *team, void (*body)(void *context, int thread), void *c
     if (team->size > 1) begin(team);
     body(context, 0);
     if (team->size == 1) return;
-    for (int i = 0; i < SPINS && atomic_load(&team->running) > 0; i++) relax();
-    if (atomic_load(&team->running) > 0) {
-        pthread_mutex_lock(&team->mutex);
-        while (atomic_load(&team->running) > 0) pthread_cond_wait(&team->finished, &team->mutex);
-        pthread_mutex_unlock(&team->mutex);
-    }
+    const unsigned long all = atomic_load(&team->rounds) * (unsigned long)(team->size - 1);
+    wait_for(team, &team->finished, all, &team->finish, &team->lookout);
 }
 
 typedef struct {
@@ -165,8 +190,8 @@ void ck_team_destroy(ck_team *team) {
     }
     free(team->threads);
     free(team->places);
-    pthread_cond_destroy(&team->finished);
-    pthread_cond_destroy(&team->started);
+    pthread_cond_destroy(&team->finish);
+    pthread_cond_destroy(&team->start);
     pthread_mutex_destroy(&team->mutex);
     free(team);
 }
