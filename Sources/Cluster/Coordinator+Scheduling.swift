@@ -158,7 +158,6 @@ extension Coordinator {
                     role, inSlot: true, where: { isAble($0) && !holders.contains($0.hello.incarnation) })
             else { return false }
             _ = runs[k].stragglers.popFirst()
-            runs[k].statistics.copies += 1
             lease(job, k, worker, isCopy: true, &effects, now)
             return true
         }
@@ -189,7 +188,10 @@ extension Coordinator {
             Roster.Lease(
                 attempt: attempt, since: now, expected: expected, high: high, isTimed: isTimed, isCopy: isCopy,
                 charge: charge), at: worker)
-        if isCopy { runs[k].contest(job) }
+        if isCopy {
+            runs[k].statistics.copies += 1
+            runs[k].contest(job)
+        }
         virtualTime = max(virtualTime, runs[k].pass)
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1

@@ -15,6 +15,8 @@ package final class CoordinatorService {
     private let shelf: BlobShelf
     private let mailbox = Mailbox<Coordinator.Event>()
     private let planning = WorkThread()
+    /// Reads what is submitted: not behind the plan of a study, which can take long to make its data.
+    private let checking = WorkThread()
     /// Takes items on their courses: not behind the plan of another study.
     private let steering = WorkThread()
     private let bench = Bench()
@@ -182,7 +184,7 @@ package final class CoordinatorService {
             _ = try? publisher.send([Codec.encode(message)])
         case .validate(let submission, let peer):
             let (mailbox, oracles) = (mailbox, oracles)
-            planning.perform {
+            checking.perform {
                 do throws(InputError) {
                     _ = try StudyFile(name: "study", text: submission.study, oracles: oracles)
                     mailbox.post(.validated(submission, StudyID(.random(in: 1 ... .max)), from: peer))

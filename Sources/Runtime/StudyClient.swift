@@ -103,7 +103,12 @@ package final class StudyClient {
                 receive(message, tell)
             }
             if lastHeard + patience <= .now {
-                return .unreachable("the coordinator has not answered for \(patience)")
+                let fate =
+                    study == nil && supervisor == nil
+                    ? "; the study may have come there all the same, and then it runs and pays for labels: "
+                        + "`cairn studies` lists it and `cairn studies cancel` ends it"
+                    : ""
+                return .unreachable("the coordinator has not answered for \(patience)\(fate)")
             }
         }
         return ending!

@@ -124,8 +124,9 @@ package final class Supervisor {
                     if !hasEnded { usleep(2000) }
                 }
                 if hasEnded { children[0].process = 0 }
+                let cause = hasEnded ? Self.words(status) : "it has no address after its time to start"
                 throw SupervisorError(
-                    description: "the coordinator did not start; its messages stand above, if it wrote any",
+                    description: "the coordinator did not start (\(cause)); its messages stand above, if it wrote any",
                     isBadInput: hasEnded && Self.exitCode(status) == 2)
             }
             line.append(byte)

@@ -251,6 +251,12 @@ struct Checks {
                 "study \(study): \(statistics.jobs) jobs, \(statistics.abandoned) abandoned; the facts have "
                     + "\(jobs) and \(abandoned)")
         }
+        if statistics.copiesWon > statistics.copies {
+            diverge(
+                .ledger,
+                "study \(study): \(statistics.copiesWon) second attempts came first, of \(statistics.copies) that there were"
+            )
+        }
         // In a good world each call is made once, and counts once; but for second attempts at what took long.
         let (made, counted) = (made[study] ?? 0, (counted[study] ?? 0) - statistics.reusedCalls)
         if schedule.faults == Faults(lastingLike: schedule.faults),
