@@ -251,7 +251,6 @@ static int write_all(int descriptor, const uint8_t *bytes, size_t size) {
 
 int cairn_oracle_main(const cairn_oracle *oracle) {
     // What the program prints must not end up among the answers, and what it starts must not read the requests.
-    fflush(stdout);
     int requests = fcntl(0, F_DUPFD_CLOEXEC, 3);
     int answers = fcntl(1, F_DUPFD_CLOEXEC, 3);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -260,6 +259,8 @@ int cairn_oracle_main(const cairn_oracle *oracle) {
         return 1;
     }
     if (nothing > 0) close(nothing);
+    // What it printed before goes where the rest of it does.
+    fflush(stdout);
     int code = 1;
     lookout lookout = {0};
     for (;;) {

@@ -1,5 +1,5 @@
 // Whether the SDK answers the golden requests with the golden bytes, which Swift and Python read and write too:
-// `make check`. Takes the folder.
+// `make check`. Takes the folder; without one it prints something and then serves, for whoever looks at what comes out.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +60,10 @@ static size_t load(const char *folder, const char *name, uint8_t *bytes, size_t 
 }
 
 int main(int count, char **arguments) {
+    if (count == 1) {
+        puts("no answer");
+        return cairn_oracle_main(&lottery);
+    }
     if (count != 2) return 2;
     const struct {
         const cairn_oracle *oracle;

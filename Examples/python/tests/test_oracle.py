@@ -162,6 +162,32 @@ def test_an_unknown_status_fails_its_point_alone():
     assert answer.message == "ValueError: status 'GOOD' is none of OK, EXTENDED, NOT_CONVERGED"
 
 
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (lambda x: Valuation(None), "TypeError: float() argument"),
+        (lambda x: Valuation("a price"), "ValueError: could not convert"),
+        (lambda x: Valuation(x, standard_error=None), "TypeError: float() argument"),
+        (lambda x: Valuation(x, gradient=[1.0]), "TypeError: gradient must be a mapping"),
+        (lambda x: Valuation(x, gradient={"x": None}), "TypeError: float() argument"),
+        (lambda x: Valuation(x, status=["OK"]), "TypeError: unhashable"),
+    ],
+)
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_a_valuation_of_wrong_types_fails_its_point_alone(bad, message, vectorised):
+    def one(x):
+        return bad(x) if x > 0.5 else Valuation(x, gradient={"x": 1})
+
+    @oracle(version="1", inputs=[Input("x", 0, 1)], gradient="exact", vectorised=vectorised)
+    def price(x, gradient):
+        return [one(y) for y in x] if vectorised else one(x)
+
+    answer = ask(price, [0.25], [0.75], [0.5], gradient=True)
+    assert list(answer.statuses) == [pb.OK, pb.FAILED, pb.OK]
+    assert list(answer.prices) == [0.25, 0, 0.5] and list(answer.gradients) == [1, 0, 1]
+    assert answer.message.startswith(message)
+
+
 def test_a_batch_leaves_no_trace():
     rng = random.Random(1)
     rows = [[rng.uniform(0, 0.1), rng.uniform(0.1, 5)] for _ in range(50)]
@@ -242,6 +268,24 @@ def test_the_fingerprint_follows_the_source(tmp_path):
         run = subprocess.run([sys.executable, path, "--fingerprint"], capture_output=True, text=True, check=True)
         prints.append(run.stdout.strip())
     assert prints[0] == prints[1] != prints[2] and len(prints[0]) == 16
+
+
+def test_the_fingerprint_follows_the_files_that_are_named(tmp_path):
+    path = tmp_path / "o.py"
+    path.write_text(
+        "from cairn_oracle import Input, oracle\n"
+        "@oracle(version='1', inputs=[Input('x', 0, 1)], depends=['protobuf', 'curves.csv'])\n"
+        "def o(x):\n    return x\no.run()\n"
+    )
+    prints = []
+    for curves in ["1, 2", "1, 2", "1, 3"]:
+        (tmp_path / "curves.csv").write_text(curves)
+        run = subprocess.run([sys.executable, path, "--fingerprint"], capture_output=True, text=True, check=True)
+        prints.append(run.stdout.strip())
+    assert prints[0] == prints[1] != prints[2]
+    (tmp_path / "curves.csv").unlink()
+    run = subprocess.run([sys.executable, path, "--fingerprint"], capture_output=True, text=True)
+    assert run.returncode == 1 and "depends: curves.csv is no file beside" in run.stderr
 
 
 # Streams

@@ -137,12 +137,13 @@ def oracle(
 
     Args:
         version: of the oracle, in letters, digits and . _ + : -.
-        depends: installed packages whose versions belong to the fingerprint, such as ["QuantLib"].
+        depends: what else belongs to the fingerprint, such as ["QuantLib", "curves.py"]: installed packages (their
+            versions), and files beside the one that holds the function (their bytes).
         fingerprint: by default a hash of the file that holds the function, of `version`, of Python's version and of
-            `depends`. What the file imports from other files of yours is not in it: then raise `version`.
+            `depends`. Other files of yours that it imports or reads are not in it unless `depends` names them.
 
     Raises:
-        ValueError: if the description contradicts itself.
+        ValueError: if the description contradicts itself, or `depends` names what is neither a file nor installed.
     """
 
     def decorate(function: Callable[..., Any]) -> Oracle:
@@ -172,12 +173,22 @@ def oracle(
 def _fingerprint(function: Callable[..., Any], version: str, depends: Sequence[str]) -> str:
     parts = [version, ".".join(map(str, sys.version_info[:3]))]
     try:
-        with open(inspect.getsourcefile(function) or "", "rb") as file:
-            parts.append(hashlib.sha256(file.read()).hexdigest())
+        source = inspect.getsourcefile(function) or ""
+        parts.append(_digest(source))
     except (OSError, TypeError):
         raise ValueError("the function has no source file; name a fingerprint") from None
-    parts += [f"{package} {metadata.version(package)}" for package in depends]
+    for name in depends:
+        path = os.path.join(os.path.dirname(source), name)
+        try:
+            parts.append(f"{name} {_digest(path) if os.path.isfile(path) else metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            raise ValueError(f"depends: {name} is no file beside {source} and no installed package") from None
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _descriptor(
@@ -338,7 +349,7 @@ class Oracle:
                 result = Valuation(result)
             isNumber = math.isfinite(result.price) and math.isfinite(result.standard_error)
             if gradient:
-                slopes = [float((result.gradient or {}).get(entry.name, 0.0)) for entry in self.inputs]
+                slopes = [(result.gradient or {}).get(entry.name, 0.0) for entry in self.inputs]
                 isNumber = isNumber and all(map(math.isfinite, slopes))
                 for i, slope in enumerate(slopes):
                     gradients[i * count + k] = slope
@@ -521,8 +532,14 @@ def _takes_in_order(function: Callable[..., Any], names: Sequence[str]) -> bool:
 
 
 def _valuation(value: Any) -> Union[float, Valuation]:
+    """What a pricer returned, of the types that it must have; whatever is wrong with it is raised here."""
     if not isinstance(value, Valuation):
         return float(value)
     if value.status not in _STATUSES:
         raise ValueError(f"status {value.status!r} is none of {', '.join(_STATUSES)}")
-    return value
+    gradient = value.gradient
+    if gradient is not None:
+        if not isinstance(gradient, Mapping):
+            raise TypeError(f"gradient must be a mapping of inputs' names to derivatives, not {type(gradient).__name__}")
+        gradient = {name: float(slope) for name, slope in gradient.items()}
+    return Valuation(float(value.price), float(value.standard_error), gradient, value.status)
