@@ -19,7 +19,7 @@ public import Regression
 /// tells and down to a volatility of variance of 0.01.
 public struct HestonBarrier: Oracle {
     public let descriptor = OracleDescriptor(
-        name: "hestonBarrier", version: "2",
+        name: "hestonBarrier", version: "3",
         summary: "knock-out option under Heston's stochastic volatility, by alternating directions",
         citation:
             "Heston, Review of Financial Studies 6 (1993); in 't Hout and Foulon, Int. J. Numerical Analysis and Modeling 7 "
@@ -57,9 +57,10 @@ public struct HestonBarrier: Oracle {
         let typical = max(model.variance, model.mean)
         let here = abs(ck_log(spot / barrier))
         let deviation = (typical * maturity).squareRoot()
-        // A barrier far away is no place to be dense at.
-        let density = min(max(0.1, 0.1 * (here / deviation) * (here / deviation)), 10)
-        let reach = here + 6 * deviation + abs(rate - yield) * maturity
+        let near = here + 6 * deviation + abs(rate - yield) * maturity
+        let reach = max(near, here + 14 * model.tail(maturity) + abs(rate - yield) * maturity)
+        // A barrier far away is no place to be dense at; a long tail takes few nodes.
+        let density = min(max(0.1, 0.1 * (here / deviation) * (here / deviation)), 10) * near / reach
         let top = model.top(maturity)
         guard reach < 300, reach > 1e-4, deviation > 1e-5, top > 1e-8, top < 1e4 else { return (.nan, .nonFinite) }
         let grid = BarrierGrid(
@@ -89,6 +90,23 @@ public struct HestonBarrier: Oracle {
             let c = volatility * volatility * (1 - ck_exp(-reversion * maturity)) / (4 * reversion)
             let root = max(variance, mean).squareRoot() + 6.5 * c.squareRoot()
             return max(root * root, 1.3 * max(variance, mean))
+        }
+
+        /// The distance in ln S over which its tail at `maturity`, times S, falls by a factor e. Where the variance seldom
+        /// is far above its mean, but then stays there, the tail is exponential: I = ∫ v dt is nearly a gamma variable of
+        /// scale b = var I / E I, so that E S^p is finite up to p (p − 1) / 2 = 1 / b (moments of I: A. Cairns, as above).
+        func tail(_ maturity: Double) -> Double {
+            // A slower return makes little difference, and its differences cancel.
+            let (k, T) = (max(reversion, 0.01 / maturity), maturity)
+            let decay = ck_exp(-k * T)
+            let expected = mean * T + (variance - mean) * (1 - decay) / k
+            let spread =
+                volatility * volatility / (k * k)
+                * (mean * (T - 2 * (1 - decay) / k + (1 - decay * decay) / (2 * k))
+                    + (variance - mean) * ((1 - decay * decay) / k - 2 * T * decay))
+            let scale = spread / expected
+            guard scale > 1e-12 else { return 0 }
+            return 1 / ((2 / scale + 0.25).squareRoot() - 0.5)
         }
     }
 
