@@ -15,7 +15,7 @@ public import Regression
 /// option pricing in the Heston model with correlation", International Journal of Numerical Analysis and Modeling 7 (2010).
 ///
 /// Limits and extensions: a spot at or beyond the barrier is knocked out (`extended`, 0); where two grids differ by more than
-/// 1e-3 of the price and 1e-4 of the strike, `notConverged`. Error: 2e-6 of the strike, in the intervals that `describe`
+/// 1e-3 of the price and 1e-4 of the strike, `notConverged`. Error: 3e-6 of the strike, in the intervals that `describe`
 /// tells and down to a volatility of variance of 0.01.
 public struct HestonBarrier: Oracle {
     public let descriptor = OracleDescriptor(
