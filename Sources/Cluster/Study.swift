@@ -52,7 +52,7 @@ package struct Study: Sendable, Hashable {
         case verify
         /// Remove the samples chained to suspicious maximizers through overfull balls.
         case purge
-        /// Give those samples the oracle's labels instead.
+        /// Ask the oracle about those samples instead and correct wrong labels.
         case relabel
         case none
     }

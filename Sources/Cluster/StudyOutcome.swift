@@ -20,8 +20,6 @@ package struct FlaggedSample: Sendable, Hashable {
         case wrongLabel
         /// In an overfull region around a suspicious maximizer; removed.
         case overfull
-        /// In an overfull region; it has the oracle's label now.
-        case relabelled
     }
 
     package var row: Int

@@ -578,8 +578,14 @@ package struct StudyPlan: Sendable {
             let rows = verification!.near(suspicious, tree)
             return verify(rows, note: note)
         case .purge, .relabel:
-            let chain = BackdoorScan.overfullChain(
-                from: suspicious, tree: tree, link: study.mitigation.purgeLink, volume: volume)
+            let (chain, lonely) = BackdoorScan.crowd(
+                around: found.maximizers, findings: findings, tree: tree, link: study.mitigation.purgeLink,
+                volume: volume)
+            for row in lonely {
+                leaveUndone(
+                    "\(study.mitigation.action.rawValue): no sample near suspicious maximizer \(row + 1) has an overfull ball "
+                        + "of its own, so that none was touched; action verify asks the oracle about them")
+            }
             guard study.mitigation.action == .purge else {
                 verification = Verification(nearest: study.mitigation.nearest)
                 return verify(chain, note: note)
@@ -617,10 +623,7 @@ package struct StudyPlan: Sendable {
         var wrong: [Int] = []
         for (item, row) in rows.enumerated() {
             guard let label = price(results, item, training.input(row)) else { continue }
-            let isWrong = abs(training.labels[row] - label) > study.mitigation.tolerance
-            if study.mitigation.action == .relabel {
-                flagged.append(FlaggedSample(row: row, reason: .relabelled, label: label))
-            } else if isWrong {
+            if abs(training.labels[row] - label) > study.mitigation.tolerance {
                 flagged.append(FlaggedSample(row: row, reason: .wrongLabel, label: label))
                 wrong.append(row)
             }

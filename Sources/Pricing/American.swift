@@ -22,7 +22,7 @@ public import Regression
 /// the strike for volatilities above 0.05.
 public struct American: SmoothOracle {
     public let descriptor = OracleDescriptor(
-        name: "american", version: "1",
+        name: "american", version: "2",
         summary: "American put or call with a dividend yield, boundary by integral equation",
         citation: "Andersen, Lake and Offengenden, Journal of Computational Finance 20 (2016)",
         inputs: [.optionType, .spot(), .strike, .maturityYears, .volatility, .rate, .dividendYield],
@@ -30,11 +30,25 @@ public struct American: SmoothOracle {
 
     public init() {}
 
-    func reach(_ x: [Double]) -> [Double] {
+    func reach(_ words: [Int], _ x: [Double]) -> [Double] {
         let s = x[3] * x[2].squareRoot()
-        return [
-            1e-2 * x[0] * min(1, s), 1e-2 * x[1] * min(1, s), 5e-3 * x[2], 5e-3 * x[3], 2e-4, 2e-4,
-        ].map { max($0, 1e-9) }
+        // What exercise earns grows from nothing with the rate of a put (the yield of a call), with a logarithm of it; what
+        // it costs is seen beside that.
+        let (r, q) = words[0] == 1 ? (x[4], x[5]) : (x[5], x[4])
+        func step(_ scale: Double) -> Double { r > 0 ? min(2e-4, max(0.1 * scale, 1e-6)) : 2e-4 }
+        let rates = [step(r), step(max(r, q))]
+        return
+            ([1e-2 * x[0] * min(1, s), 1e-2 * x[1] * min(1, s), 5e-3 * x[2], 5e-3 * x[3]]
+            + (words[0] == 1 ? rates : rates.reversed())).map { max($0, 1e-9) }
+    }
+
+    /// Exercised now, kept for the time being, or never exercised before the end: derivatives jump from the first to the
+    /// second of second order in the spot, which a difference across the boundary would smear.
+    func piece(_ words: [Int], _ x: [Double], price: Double) -> Int {
+        let (intrinsic, r, q) =
+            words[0] == 1 ? (x[1] - x[0], x[4], x[5]) : (x[0] - x[1], x[5], x[4])
+        if r < 0 || (r == 0 && q >= 0) { return 2 }
+        return price <= intrinsic ? 0 : 1
     }
 
     func price(_ words: [Int], _ x: [Double]) -> (price: Double, status: ValuationStatus)? {
@@ -47,21 +61,30 @@ public struct American: SmoothOracle {
 
     private static let order = 20
     private static let inner = AngleRule(40)
-    private static let outer = AngleRule(96)
+    /// A share at a small distance from the boundary crosses it, if so, soon: u is resolved down to that, by panels that
+    /// halve towards u = τ.
+    private static let outer = AngleRule(16, panels: 20)
 
     /// ∫ over u in [0, τ] as a sum: u/τ, (τ − u)/τ and weights over τ.
     private struct AngleRule {
         var (past, rest, weights) = ([Double](), [Double](), [Double]())
 
         /// u = τ cos²φ with φ = π/2 (1 − (1 − s)²), Gauss-Legendre in s.
-        init(_ count: Int) {
+        ///
+        /// - Parameter panels: each is half of what is left of s, the last all that is left.
+        init(_ count: Int, panels: Int = 1) {
             let rule = GaussLegendre(count)
-            for (node, weight) in zip(rule.nodes, rule.weights) {
-                let left = 0.5 * (1 - node)
-                let (sine, cosine) = Double.turn(0.5 * (1 - left * left))
-                past.append(cosine * cosine)
-                rest.append(sine * sine)
-                weights.append(weight * sine * cosine * .pi * left)
+            var upper = 1.0
+            for panel in 1...panels {
+                let lower = panel == panels ? 0 : upper / 2
+                for (node, weight) in zip(rule.nodes, rule.weights) {
+                    let left = 1 - 0.5 * (upper + lower + (upper - lower) * node)
+                    let (sine, cosine) = Double.turn(0.5 * (1 - left * left))
+                    past.append(cosine * cosine)
+                    rest.append(sine * sine)
+                    weights.append((upper - lower) * weight * sine * cosine * .pi * left)
+                }
+                upper = lower
             }
         }
     }

@@ -30,7 +30,7 @@ public struct Asian: SmoothOracle {
 
     public init() {}
 
-    func reach(_ x: [Double]) -> [Double] {
+    func reach(_ words: [Int], _ x: [Double]) -> [Double] {
         let s = x[3] * x[2].squareRoot()
         return [1e-2 * x[0] * min(1, s), 1e-2 * x[1] * min(1, s), 5e-3 * x[2], 5e-3 * x[3], 5e-3 * s, 5e-3 * s].map {
             max($0, 1e-9)

@@ -37,7 +37,7 @@ public struct DiscreteBarrier: SmoothOracle {
 
     public init() {}
 
-    func reach(_ x: [Double]) -> [Double] {
+    func reach(_ words: [Int], _ x: [Double]) -> [Double] {
         let s = x[5] * x[4].squareRoot()
         let level = 2e-3 * min(1, s)
         return [
@@ -46,7 +46,7 @@ public struct DiscreteBarrier: SmoothOracle {
     }
 
     /// Where the strike is beyond the barrier, nothing that survives is paid.
-    func piece(_ words: [Int], _ x: [Double]) -> Int { x[1] >= x[2] ? 1 : 0 }
+    func piece(_ words: [Int], _ x: [Double], price: Double) -> Int { x[1] >= x[2] ? 1 : 0 }
 
     private static let rule = GaussLegendre(8)
 

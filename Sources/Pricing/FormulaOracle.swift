@@ -33,13 +33,13 @@ protocol SmoothOracle: Oracle {
     /// One contract; nil if the input makes no sense.
     func price(_ words: [Int], _ x: [Double]) -> (price: Double, status: ValuationStatus)?
     /// How far a difference may go in each continuous input: the distance on which the price has its features.
-    func reach(_ x: [Double]) -> [Double]
-    /// Which of several smooth pieces of the price a point lies on; 0 by default.
-    func piece(_ words: [Int], _ x: [Double]) -> Int
+    func reach(_ words: [Int], _ x: [Double]) -> [Double]
+    /// Which of several smooth pieces of the price a point of that price lies on; 0 by default.
+    func piece(_ words: [Int], _ x: [Double], price: Double) -> Int
 }
 
 extension SmoothOracle {
-    func piece(_ words: [Int], _ x: [Double]) -> Int { 0 }
+    func piece(_ words: [Int], _ x: [Double], price: Double) -> Int { 0 }
 
     /// Derivatives are central differences of fourth order. Where a step would leave the inputs that make sense, meet
     /// another status or another smooth piece of the price, it goes to the other side only.
@@ -47,13 +47,13 @@ extension SmoothOracle {
         evaluateRows(descriptor, points, gradient: gradient) { words, x in
             guard let here = price(words, x) else { return nil }
             guard gradient else { return (here.price, [], here.status) }
-            let (steps, piece) = (reach(x), piece(words, x))
+            let (steps, piece) = (reach(words, x), piece(words, x, price: here.price))
             let slopes = x.indices.map { i -> Double in
                 func at(_ k: Double) -> Double? {
                     var moved = x
                     moved[i] += k * steps[i]
-                    guard self.piece(words, moved) == piece, let value = price(words, moved),
-                        value.status == here.status
+                    guard let value = price(words, moved), value.status == here.status,
+                        self.piece(words, moved, price: value.price) == piece
                     else { return nil }
                     return value.price
                 }

@@ -144,8 +144,33 @@ public struct BackdoorScan: Sendable, Hashable {
     /// maximizer, or of a sample in the chain, whose own ball of radius `link` holds significantly more samples than
     /// the base density explains (p · N ≤ 0.01).
     ///
+    /// Balls of radius `link` can be too small to hold all of a crowd that a wider one shows: around a maximizer whose
+    /// `proximalRadius` is larger, that is taken.
+    ///
+    /// - Parameters:
+    ///   - maximizers: all that were judged.
+    ///   - findings: of each of them.
+    /// - Returns: rows, ascending, and the suspicious maximizers that have none of them within their `proximalRadius`.
+    public static func crowd(
+        around maximizers: Maximizers, findings: [ScanFinding], tree: NeighbourTree, link: Double, volume: BallVolume
+    ) -> (rows: [Int], lonely: [Int]) {
+        let suspicious = findings.indices.filter { findings[$0].isSuspicious }
+        let byLink = Dictionary(grouping: suspicious) { max(link, findings[$0].proximalRadius) }
+        let rows = byLink.reduce(into: Set<Int>()) { rows, group in
+            rows.formUnion(
+                overfullChain(from: maximizers.rows(group.value), tree: tree, link: group.key, volume: volume))
+        }.sorted()
+        let members = NeighbourTree(tree.points(rows), dimension: tree.dimension)
+        let lonely = suspicious.filter {
+            members.counts(around: Array(maximizers.input($0)), radii: [findings[$0].proximalRadius])[0] == 0
+        }
+        return (rows, lonely)
+    }
+
+    /// The samples chained to suspicious maximizers through overfull balls of radius `link`.
+    ///
     /// - Returns: rows, ascending.
-    public static func overfullChain(
+    static func overfullChain(
         from suspicious: Maximizers, tree: NeighbourTree, link: Double, volume: BallVolume
     ) -> [Int] {
         var seen = [Bool](repeating: false, count: tree.count)

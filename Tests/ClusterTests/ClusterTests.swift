@@ -56,9 +56,9 @@ import Wire
         #expect(world.outcome.map(Essence.init) == Essence(expected))
         switch action {
         case .none: #expect(expected.chosen == nil && expected.flagged.isEmpty)
-        case .verify: #expect(expected.flagged.allSatisfy { $0.reason == .wrongLabel && $0.label != nil })
+        case .verify, .relabel:
+            #expect(expected.flagged.allSatisfy { $0.reason == .wrongLabel && $0.label != nil })
         case .purge: #expect(expected.flagged.allSatisfy { $0.reason == .overfull && $0.label == nil })
-        case .relabel: #expect(expected.flagged.allSatisfy { $0.reason == .relabelled })
         }
         // No base sample has another label than it had; wrong ones are corrected to the truth.
         for sample in expected.flagged where expected.origins[sample.row] != .mislabelled {

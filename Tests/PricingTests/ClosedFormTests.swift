@@ -297,6 +297,84 @@ import Testing
         }
     }
 
+    @Test(arguments: ["put", "call"]) func derivativesStopWhereExerciseBegins(type: String) throws {
+        // Whatever the boundary, the price is homogeneous: of degree one in spot and strike, of degree none in (T, 1/σ², 1/r, 1/q).
+        // A difference across the boundary, or a step too wide for a rate near none, breaks both.
+        let oracle = American()
+        let names = oracle.descriptor.inputs.map(\.name)
+        for (maturity, volatility, rate, yield) in [
+            (0.75, 0.3, 0.05, 0.02), (2, 0.1, 0.08, 0), (0.1, 0.6, 0.02, 0.07), (0.25, 0.15, 0.1, 0.1),
+            (1, 0.4, 3e-4, 3e-4),
+        ] where type == "put" || yield > 0 {
+            func point(_ spot: Double) throws -> [Double] {
+                try row(
+                    oracle,
+                    [
+                        "optionType": type, "spot": "\(spot)", "strike": "100", "maturityYears": "\(maturity)",
+                        "volatility": "\(volatility)", "rate": "\(rate)", "dividendYield": "\(yield)",
+                    ])
+            }
+            // The boundary, by bisection.
+            var (exercised, kept) = type == "put" ? (1e-3, 100.0) : (1e5, 100.0)
+            for _ in 0..<45 {
+                let middle = (exercised * kept).squareRoot()
+                let price = oracle.evaluate(try point(middle), gradient: false).prices[0]
+                if price <= abs(middle - 100) { exercised = middle } else { kept = middle }
+            }
+            for distance in [-1e-2, -1e-4, 1e-6, 1e-4, 1e-3, 1e-2, 0.3] {
+                let spot = exercised * (type == "put" ? 1 + distance : 1 / (1 + distance))
+                let found = oracle.evaluate(try point(spot), gradient: true)
+                #expect(found.statuses[0] == .ok)
+                func slope(_ name: String) -> Double { found.gradients[names.firstIndex(of: name)!] }
+                let degree = spot * slope("spot") + 100 * slope("strike") - found.prices[0]
+                let time =
+                    maturity * slope("maturityYears") - 0.5 * volatility * slope("volatility") - rate * slope("rate")
+                    - yield * slope("dividendYield")
+                let what =
+                    "\(type) \(maturity) \(volatility) \(rate) \(yield) at \(exercised) (1 + \(distance)): \(found)"
+                #expect(abs(degree) < 1e-7 * max(spot, 100), "\(degree) \(what)")
+                #expect(abs(time) < 1e-7 * max(spot, 100), "\(time) \(what)")
+                if distance < 0 {
+                    for name in ["maturityYears", "volatility", "rate", "dividendYield"] {
+                        #expect(abs(slope(name)) < 1e-8, "\(name) \(what)")
+                    }
+                    #expect(abs(slope("spot") - (type == "put" ? -1 : 1)) < 1e-9, "\(what)")
+                }
+            }
+        }
+    }
+
+    @Test func derivativesByARateNearNone() throws {
+        // At a rate of none a put is never exercised early; close above it what exercise earns has grown little.
+        let oracle = American()
+        for (type, name, other) in [("put", "rate", "dividendYield"), ("call", "dividendYield", "rate")] {
+            let terms = market.merging(["optionType": type, other: "0", "strike": "100"]) { $1 }
+            let place = oracle.descriptor.inputs.firstIndex { $0.name == name }!
+            func slope(_ rate: Double) throws -> Double {
+                oracle.evaluate(try row(oracle, terms.merging([name: "\(rate)"]) { $1 }), gradient: true).gradients[
+                    place]
+            }
+            func price(_ rate: Double) throws -> Double {
+                try self.price(oracle, terms.merging([name: "\(rate)"]) { $1 })
+            }
+            // K T e^{−rT} N(−d₋) of a European put, S T e^{−qT} N(d₊) of a call, without the sign.
+            let deviation = 0.3 * 0.75.squareRoot()
+            let european = -75 * 0.5 * erfc(-0.5 * deviation / 2.squareRoot())
+            let atNone = try slope(0)
+            #expect(abs(atNone - european) < 1e-7, "\(type) \(atNone)")
+            for rate in [1e-5, 1e-4, 2e-4, 5e-4, 2e-3] {
+                // Three central differences, extrapolated.
+                let d = [0.2, 0.1, 0.05].map { h in
+                    try! (price(rate * (1 + h)) - price(rate * (1 - h))) / (2 * h * rate)
+                }
+                let (a, b) = ((4 * d[1] - d[0]) / 3, (4 * d[2] - d[1]) / 3)
+                let reference = (16 * b - a) / 15
+                let found = try slope(rate)
+                #expect(abs(found - reference) < 1e-4 * abs(reference), "\(type) \(rate) \(found) \(reference)")
+            }
+        }
+    }
+
     @Test func anAsianOfFewWildSteps() throws {
         // Three fixings in six years at a volatility of 1.4: steps of two standard deviations. By Gauss rules of 600 points on
         // 14 standard deviations of two growths, the last in closed form; 900 points agree within 2e-12.

@@ -311,10 +311,19 @@ private struct Surface: Oracle {
             maximizers(inside), tree: tree, trainingErrors: [0.5, 2, 3], volume: Self.volume, threads: 1)
         #expect(!harmless[0].isSuspicious && abs(harmless[0].errorPercentile - 100.0 / 3) < 1e-9)
 
-        // The chain holds the region and hardly anything else.
-        let chain = BackdoorScan.overfullChain(
-            from: maximizers(inside), tree: tree, link: 0.1, volume: Self.volume)
-        #expect(chain.count { $0 >= 20_000 } > 950 && chain.count { $0 < 20_000 } < 100)
+        // The crowd is the region and hardly anything else, also where the balls asked for are too small to be overfull;
+        // where there is none, that is said.
+        let judged = maximizers(inside + far)
+        var verdicts = [threaded[0][0], threaded[0][2]]
+        for link in [0.1, 1e-3] {
+            let crowd = BackdoorScan.crowd(
+                around: judged, findings: verdicts, tree: tree, link: link, volume: Self.volume)
+            #expect(crowd.rows.count { $0 >= 20_000 } > 950 && crowd.rows.count { $0 < 20_000 } < 100, "\(link)")
+            #expect(crowd.lonely.isEmpty)
+        }
+        verdicts[1].isSuspicious = true
+        let crowd = BackdoorScan.crowd(around: judged, findings: verdicts, tree: tree, link: 0.1, volume: Self.volume)
+        #expect(crowd.rows.count > 950 && crowd.lonely == [1])
 
         // The paper's rule.
         let counts = BackdoorScan(rule: .counts(radius: 0.1, proximalCount: 100), errorPercentile: 90)
