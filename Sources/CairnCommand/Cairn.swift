@@ -1,7 +1,7 @@
 // The command line: `cairn SUBCOMMAND`. One file per subcommand; the work is in Runtime.
 
 import ArgumentParser
-import Glibc
+@preconcurrency import Glibc
 import Logging
 public import Regression
 import Runtime
@@ -30,19 +30,46 @@ struct Cairn: ParsableCommand {
             WorkerCommand.self, TrainerCommand.self, SimulateCommand.self, LabelsCommand.self,
         ])
 
+    /// Lets the process have as many files open as it may. Sockets are files: where they run out, libzmq lets nobody in and says
+    /// nothing.
+    ///
+    /// - Returns: what is wrong if there may be too few.
+    private static func allowFiles() -> String? {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
+        limit.rlim_cur = min(limit.rlim_max, max(limit.rlim_cur, 4096))
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return limit.rlim_cur < 64
+            ? "no more than \(limit.rlim_cur) files may be open, and Cairn needs 64; raise that with `ulimit -n`" : nil
+    }
+
+    /// Ends the process, and not well if what it has printed went nowhere.
+    private static func end(_ code: Int32) -> Never {
+        if fflush(stdout) != 0 || ferror(stdout) != 0 {
+            complain("standard output: not all could be written to it; is the disk full?")
+            Glibc.exit(code == 0 || code == 4 ? 1 : code)
+        }
+        Glibc.exit(code)
+    }
+
     static func main() {
         do {
             if let problem = chooseKernels() { throw Ending.badInput(problem) }
+            if let problem = allowFiles() { throw Ending.badInput(problem) }
             var command = try parseAsRoot()
             try command.run()
+            end(0)
         } catch let ending as Ending {
             if let message = ending.message { complain(message) }
-            Glibc.exit(ending.code)
+            end(ending.code)
         } catch {
             // Asking for help is no mistake; a mistake on the command line is bad input.
             let code = exitCode(for: error)
-            if code == .success { Cairn.exit(withError: error) }
             let message = fullMessage(for: error)
+            if code == .success {
+                print(message)
+                end(0)
+            }
             if !message.isEmpty { complain(message) }
             Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
         }

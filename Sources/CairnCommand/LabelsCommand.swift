@@ -72,7 +72,10 @@ struct LabelsCommand: ParsableCommand {
         @Option(help: "The oracle's name.")
         var oracle: String
 
-        @Option(help: "Its fingerprint, as `cairn oracle describe` tells it, or as the plug-in calls it.")
+        @Option(
+            help:
+                "Its fingerprint, as `cairn oracle describe` or `cairn labels list` tells it, or as the plug-in calls it."
+        )
         var fingerprint: String
 
         @Option(help: "Only those that this worker has priced.")
@@ -84,6 +87,11 @@ struct LabelsCommand: ParsableCommand {
         func run() throws {
             let gone = try ledger.with { journal throws(JournalError) in
                 try journal.invalidate(oracle: oracle, fingerprint: fingerprint, worker: worker)
+            }
+            guard let gone else {
+                throw Ending.badInput(
+                    "there are no labels of \(oracle) with fingerprint \(fingerprint)"
+                        + (worker.map { " of worker '\($0)'" } ?? "") + "; `cairn labels list` shows what there is")
             }
             if common.json {
                 print(JSON.object([("labels", .number(Double(gone)))]).text())

@@ -76,6 +76,13 @@ struct RunCommand: ParsableCommand {
         let inputs = try readStudy(study, oracles: KnownOracles(of: known, logger: logger))
         if let workers { file.pools = [.init(name: "here", workers: workers)] }
         if let shardSize { file.shardSize = shardSize }
+        if let connect {
+            do {
+                try StudyClient.check(address: connect)
+            } catch {
+                throw Ending.badInput("--connect \(connect): \(error)")
+            }
+        }
         let folder = out ?? "results/\(inputs.file.study.name)"
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -94,7 +101,13 @@ struct RunCommand: ParsableCommand {
         }
         if file.storage == nil { file.storage = unfinished.folder }
 
-        let supervisor = connect == nil ? try Supervisor(cluster: file, logger: logger) : nil
+        let supervisor: Supervisor?
+        do {
+            supervisor = try connect == nil ? Supervisor(cluster: file, logger: logger) : nil
+        } catch {
+            if !unfinished.isResumed { unfinished.remove() }
+            throw Ending.badInput("\(error)")
+        }
         defer { supervisor?.stop() }
         let ending: StudyClient.Ending
         var progress = Progress(isShown: !common.noProgress)
@@ -126,11 +139,20 @@ struct RunCommand: ParsableCommand {
         case .done(var files, let incomplete):
             files.append(("events.jsonl", unfinished.recorded))
             do {
-                for (name, bytes) in files {
-                    try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"), options: .atomic)
+                // All of it, or what was there before.
+                for (k, file) in files.enumerated() {
+                    try Data(file.bytes).write(to: URL(filePath: "\(unfinished.folder)/\(k).new"))
                 }
             } catch {
-                throw Ending.failed("\(folder): the result cannot be written: \(error); --resume tries again")
+                let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
+                let reason = isFull ? "the disk is full" : "\(error)"
+                throw Ending.failed("\(folder): the result cannot be written: \(reason); --resume tries again")
+            }
+            for (k, file) in files.enumerated()
+            where rename("\(unfinished.folder)/\(k).new", "\(folder)/\(file.name)") != 0 {
+                throw Ending.failed(
+                    "\(folder)/\(file.name): cannot be written: \(String(cString: strerror(errno))); --resume tries again"
+                )
             }
             end(unfinished, supervisor)
             let summary = files.first { $0.name == "summary.json" }?.bytes ?? []
@@ -152,7 +174,7 @@ struct RunCommand: ParsableCommand {
             throw Ending.failed("the study was cancelled")
         case .unreachable(let reason): throw Ending.unreachable(reason)
         case .interrupted:
-            if !common.noProgress { progress.note("interrupted; --resume goes on") }
+            complain("interrupted; --resume goes on")
             throw Ending.interrupted
         }
     }

@@ -14,8 +14,10 @@ struct StudiesCommand: ParsableCommand {
 
         @OptionGroup var common: CommonOptions
 
-        /// Tells the coordinator something and prints its studies.
-        func tell(_ message: ToCoordinator) throws {
+        /// Tells the coordinator something.
+        ///
+        /// - Returns: its studies.
+        func studies(telling message: ToCoordinator = .listStudies) throws -> [StudySummary] {
             let studies: [StudySummary]?
             do {
                 studies = try StudyClient.studies(
@@ -24,6 +26,12 @@ struct StudiesCommand: ParsableCommand {
                 throw Ending.badInput("--connect \(connect): \(error)")
             }
             guard let studies else { throw Ending.unreachable("\(connect) does not answer") }
+            return studies
+        }
+
+        /// Tells the coordinator something and prints its studies.
+        func tell(_ message: ToCoordinator) throws {
+            let studies = try studies(telling: message)
             if common.json {
                 print(JSON.array(studies.map(\.json)).text())
                 return
@@ -39,15 +47,24 @@ struct StudiesCommand: ParsableCommand {
     }
 
     struct StudyArgument: ParsableArguments {
-        @Argument(help: "The study, as `cairn studies` names it.")
+        @Argument(help: "The study: its name, or its sixteen hexadecimal digits, as `cairn studies` lists them.")
         var study: String
 
-        func name() throws -> StudyID {
-            guard study.count == 16, let value = UInt64(study, radix: 16) else {
+        func id(_ connection: Connection) throws -> StudyID {
+            let studies = try connection.studies()
+            if let known = studies.first(where: { "\($0.study)" == study }) { return known.study }
+            let named = studies.filter { $0.name == study }
+            // Of studies of one name the one that goes on is meant.
+            let open = named.filter { [.running, .paused].contains($0.state) }
+            let meant = open.isEmpty ? named : open
+            guard let only = meant.first, meant.count == 1 else {
                 throw Ending.badInput(
-                    "'\(study)' is no study; `cairn studies` lists them, sixteen hexadecimal digits each")
+                    meant.isEmpty
+                        ? "'\(study)' is no study; `cairn studies` lists them"
+                        : "'\(study)' is the name of \(meant.count) studies; say which by its digits: "
+                            + meant.map { "\($0.study)" }.joined(separator: ", "))
             }
-            return StudyID(value)
+            return only.study
         }
     }
 
@@ -62,7 +79,7 @@ struct StudiesCommand: ParsableCommand {
             abstract: "End a study; nothing more of it is computed, and its result is lost.")
         @OptionGroup var study: StudyArgument
         @OptionGroup var connection: Connection
-        func run() throws { try connection.tell(.cancelStudy(study.name())) }
+        func run() throws { try connection.tell(.cancelStudy(study.id(connection))) }
     }
 
     struct Pause: ParsableCommand {
@@ -70,14 +87,14 @@ struct StudiesCommand: ParsableCommand {
             abstract: "Begin nothing more of a study until it is resumed; what runs goes on to its end.")
         @OptionGroup var study: StudyArgument
         @OptionGroup var connection: Connection
-        func run() throws { try connection.tell(.pauseStudy(study.name(), true)) }
+        func run() throws { try connection.tell(.pauseStudy(study.id(connection), true)) }
     }
 
     struct Resume: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Go on with a paused study.")
         @OptionGroup var study: StudyArgument
         @OptionGroup var connection: Connection
-        func run() throws { try connection.tell(.pauseStudy(study.name(), false)) }
+        func run() throws { try connection.tell(.pauseStudy(study.id(connection), false)) }
     }
 }
 

@@ -80,6 +80,12 @@ extension Coordinator {
         }
     }
 
+    /// What people call a worker that is here, or was until lately.
+    private func name(of incarnation: Incarnation) -> String? {
+        roster[incarnation]?.hello.name ?? departed.last { $0.incarnation == incarnation }?.name
+    }
+
+    private static let mostDeparted = 256
     private static let mostTestimonies = 4096
     private static let mostAwaited = 64
     private static let mostRefusals = 100
@@ -147,6 +153,8 @@ extension Coordinator {
         _ incarnation: Incarnation, cause: String, isPlanned: Bool, _ effects: inout [Effect], _ now: Instant
     ) {
         guard let member = roster.remove(incarnation) else { return }
+        departed.append((incarnation, member.hello.name))
+        if departed.count > Self.mostDeparted { departed.removeFirst() }
         rosterChanged()
         for oracle in doubts.keys { doubts[oracle]?.workers.remove(incarnation) }
         weighDoubts(now)
@@ -251,6 +259,11 @@ extension Coordinator {
             effects.append(.send(.unknownPeer, to: peer))
         }
         let job = finished.attempt.job
+        // A ledger that does not say who has priced a label cannot be cleared of one worker's. Nobody but a coordinator that has
+        // just come back has not heard of it: it says hello, and then sends its results again.
+        if case .success(.labels) = finished.outcome, index(job.study) != nil, name(of: finished.incarnation) == nil {
+            return
+        }
         // The plan is being made again and has not come there yet: the worker will send it again.
         if let k = index(job.study), runs[k].ending == nil, job.batch > runs[k].batchNumber { return }
         guard let k = index(job.study), job.batch == runs[k].batchNumber, isOpen(job, k)
@@ -338,7 +351,7 @@ extension Coordinator {
             if case .labels(let valuations) = result, valuations.gradients.isEmpty, cost >= settings.ledgerCost,
                 let oracle = runs[k].batch?.oracle, let points = points(attempt.job, k)
             {
-                let worker = roster[finished.incarnation]?.hello.name ?? ""
+                let worker = name(of: finished.incarnation) ?? ""
                 facts.append(.labelsPaid(oracle, points: points, valuations, worker: worker))
             }
             cancelOthers(attempt.job, lease, k, &effects)

@@ -20,9 +20,9 @@ package struct Coordinator: Sendable {
         /// The most processes at a time; who comes after them is not answered.
         package var maxWorkers = 500
         /// The most seeds per ascent job.
-        package var shardSize = 256
+        package var shardSize = 1024
         /// The most inputs per label or prediction job.
-        package var rowsPerJob = 4096
+        package var rowsPerJob = 32_768
         /// The most items of a job while nobody knows what an item costs.
         package var firstShard = 8
         /// What a job is cut to last, in seconds, when that is known.
@@ -128,6 +128,8 @@ package struct Coordinator: Sendable {
     private var asleep: Duration = .zero
     var term: UInt64 = 0
     var roster = Roster()
+    /// Workers that were here lately: their last results may still come.
+    var departed: [(incarnation: Incarnation, name: String)] = []
     /// In the order in which they were accepted.
     var runs: [StudyRun] = []
     /// How many have ended.

@@ -138,6 +138,16 @@ package final class CoordinatorService {
         }
     }
 
+    /// Says that labels of the ledger are not what was written.
+    private var warnOfDamage: @Sendable (_ count: Int, OracleReference) -> Void {
+        { [logger] count, oracle in
+            guard count > 0 else { return }
+            logger.warning(
+                "labels of the ledger are damaged; they are priced anew: check the disk",
+                metadata: ["labels": "\(count)", "oracle": "\(oracle.fingerprint)"])
+        }
+    }
+
     /// Writes the facts of this turn to the journal, together, and sends its messages: what had to wait, after that.
     private func flush() {
         while failure == nil, !facts.isEmpty || !outbox.isEmpty {
@@ -219,13 +229,15 @@ package final class CoordinatorService {
                 mailbox.post(.planned(study, plan, step))
             }
         case .lookUp(let study, let batch, let oracle, let points, let dimension):
-            let (mailbox, journal) = (mailbox, journal)
+            let (mailbox, journal, warn) = (mailbox, journal, warnOfDamage)
             planning.perform {
-                let known = journal?.labels(oracle, points, dimension: dimension) ?? []
+                var damaged = 0
+                let known = journal?.labels(oracle, points, dimension: dimension, damaged: &damaged) ?? []
+                warn(damaged, oracle)
                 mailbox.post(.known(study, batch: batch, known))
             }
         case .pursue(let study, let batch, let content, let item, let course, let answers, let asksLedger):
-            let (mailbox, journal, shelf, bench) = (mailbox, journal, shelf, bench)
+            let (mailbox, journal, shelf, bench, warn) = (mailbox, journal, shelf, bench, warnOfDamage)
             steering.perform {
                 let result: Result<Course, WorkFailure>
                 do throws(WorkFailure) {
@@ -238,7 +250,11 @@ package final class CoordinatorService {
                 if asksLedger, case .success(let course) = result, course.result == nil, !course.asksForGradient,
                     let oracle = content.oracle
                 {
-                    known = journal?.labels(oracle, course.questions, dimension: content.dimension) ?? []
+                    var damaged = 0
+                    known =
+                        journal?.labels(
+                            oracle, course.questions, dimension: content.dimension, damaged: &damaged) ?? []
+                    warn(damaged, oracle)
                 }
                 mailbox.post(.pursued(study, batch: batch, item: item, result, known))
             }

@@ -48,12 +48,11 @@ package final class Journal: Sendable {
                     "\(folder): cannot be written to (\(String(cString: strerror(errno)))); choose another folder")
         }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            let owner = (try? String(contentsOfFile: "\(folder)/lock", encoding: .utf8)) ?? ""
             close(lock)
             throw JournalError(
                 description:
-                    "\(folder): in use by another coordinator, process \(owner.split(separator: " ").first ?? "unknown"); "
-                    + "stop it, or choose another folder")
+                    "\(folder): in use by another coordinator, process \(Self.owner(folder)); stop it, or choose another "
+                    + "folder")
         }
         var database: DatabaseQueue?
         do {
@@ -73,6 +72,20 @@ package final class Journal: Sendable {
             throw Self.explained(error, path)
         }
         self.database = database!
+    }
+
+    /// The process that uses a folder's journal; nil if none does.
+    package static func user(of folder: String) -> String? {
+        let lock = open("\(folder)/lock", O_RDWR | O_CLOEXEC)
+        guard lock >= 0 else { return nil }
+        defer { close(lock) }
+        guard flock(lock, LOCK_EX | LOCK_NB) != 0 else { return nil }
+        return owner(folder)
+    }
+
+    private static func owner(_ folder: String) -> String {
+        let words = (try? String(contentsOfFile: "\(folder)/lock", encoding: .utf8)) ?? ""
+        return words.split(separator: " ").first.map(String.init) ?? "unknown"
     }
 
     deinit {
@@ -118,6 +131,17 @@ package final class Journal: Sendable {
                     ALTER TABLE label ADD COLUMN worker TEXT NOT NULL DEFAULT '';
                     ALTER TABLE label ADD COLUMN paid INTEGER NOT NULL DEFAULT 0;
                     """)
+        }
+        migrator.registerMigration("digests of labels") { db in
+            try db.execute(sql: "ALTER TABLE label ADD COLUMN digest BLOB NOT NULL DEFAULT x''")
+            let rows = try Row.fetchCursor(db, sql: "SELECT oracle, input, price, standardError, status FROM label")
+            while let row = try rows.next() {
+                try db.cachedStatement(sql: "UPDATE label SET digest = ? WHERE oracle = ? AND input = ?").execute(
+                    arguments: [
+                        labelDigest(row["oracle"], row["input"], row["price"], row["standardError"], row["status"]),
+                        row["oracle"] as String, row["input"] as Data,
+                    ])
+            }
         }
         let (isNewer, check) = try database.read { db in
             (
@@ -269,54 +293,86 @@ package final class Journal: Sendable {
         return key
     }
 
+    /// The first eight bytes of the SHA-256 of a label and of what it is a label of: a bit that flips on the disk makes a price
+    /// that is wrong, and looks like any other.
+    private static func labelDigest(
+        _ oracle: String, _ key: Data, _ price: Double, _ standardError: Double, _ status: UInt8
+    ) -> Data {
+        var content = Array(oracle.utf8) + [0] + key
+        for x in [price, standardError] { withUnsafeBytes(of: x.bitPattern.littleEndian) { content += $0 } }
+        return Data(Digest(of: content + [status]).bytes.prefix(8))
+    }
+
     /// Only what has a price is kept: a failure may not repeat itself.
     private static func insert(
         _ oracle: OracleReference, _ points: [Double], _ valuations: Valuations, _ worker: String, _ db: Database
     ) throws {
         let dimension = points.count / max(1, valuations.prices.count)
+        // Of one oracle and input, a label has the same bits whoever prices it; one that has not was damaged.
         let statement = try db.cachedStatement(
             sql: """
-                INSERT OR IGNORE INTO label (oracle, input, price, standardError, status, worker, paid)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO label (oracle, input, price, standardError, status, worker, paid, digest)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (oracle, input) DO UPDATE SET
+                    price = excluded.price, standardError = excluded.standardError, status = excluded.status,
+                    worker = excluded.worker, paid = excluded.paid, digest = excluded.digest
+                WHERE price IS NOT excluded.price OR standardError IS NOT excluded.standardError
+                    OR status IS NOT excluded.status OR digest IS NOT excluded.digest
                 """)
         let now = time(nil)
         for row in valuations.prices.indices {
             guard valuations.statuses[row] == .ok || valuations.statuses[row] == .extended else { continue }
+            let key = key(points[row * dimension..<(row + 1) * dimension])
+            let standardError = valuations.standardErrors.isEmpty ? 0 : valuations.standardErrors[row]
+            let status = valuations.statuses[row].rawValue
             try statement.execute(arguments: [
-                oracle.fingerprint, key(points[row * dimension..<(row + 1) * dimension]), valuations.prices[row],
-                valuations.standardErrors.isEmpty ? 0 : valuations.standardErrors[row],
-                Int(valuations.statuses[row].rawValue), worker, now,
+                oracle.fingerprint, key, valuations.prices[row], standardError, Int(status), worker, now,
+                labelDigest(oracle.fingerprint, key, valuations.prices[row], standardError, status),
             ])
         }
     }
 
     /// What the ledger has of some inputs, in runs of neighbouring rows.
     ///
-    /// - Parameter points: rows of raw inputs.
-    package func labels(_ oracle: OracleReference, _ points: [Double], dimension: Int) -> [Coordinator.KnownLabels] {
-        // An unreadable ledger costs money, not correctness: what it does not have is priced.
-        (try? database.read { db in
-            let fingerprint = oracle.fingerprint
-            let hasAny = try Bool.fetchOne(
-                db, sql: "SELECT EXISTS (SELECT 1 FROM label WHERE oracle = ?)", arguments: [fingerprint])
-            guard hasAny == true else { return [] }
-            var known: [Coordinator.KnownLabels] = []
-            let statement = try db.cachedStatement(
-                sql: "SELECT price, standardError, status FROM label WHERE oracle = ? AND input = ?")
-            for row in 0..<points.count / dimension {
-                let key = Self.key(points[row * dimension..<(row + 1) * dimension])
-                guard let label = try Row.fetchOne(statement, arguments: [fingerprint, key]),
-                    let status = ValuationStatus(rawValue: label["status"] as UInt8)
-                else { continue }
-                if known.last.map({ $0.first + $0.valuations.prices.count }) != row {
-                    known.append(.init(first: row, valuations: Valuations(prices: [], statuses: [])))
+    /// - Parameters:
+    ///   - points: rows of raw inputs.
+    ///   - damaged: how many more it has that are not what was written.
+    package func labels(
+        _ oracle: OracleReference, _ points: [Double], dimension: Int, damaged: inout Int
+    ) -> [Coordinator.KnownLabels] {
+        var broken = 0
+        defer { damaged += broken }
+        // A ledger that cannot be read, or not all of it, costs money, not correctness: what it does not have is priced.
+        return
+            (try? database.read { db in
+                let fingerprint = oracle.fingerprint
+                let hasAny = try Bool.fetchOne(
+                    db, sql: "SELECT EXISTS (SELECT 1 FROM label WHERE oracle = ?)", arguments: [fingerprint])
+                guard hasAny == true else { return [] }
+                var known: [Coordinator.KnownLabels] = []
+                let statement = try db.cachedStatement(
+                    sql: "SELECT price, standardError, status, digest FROM label WHERE oracle = ? AND input = ?")
+                for row in 0..<points.count / dimension {
+                    let key = Self.key(points[row * dimension..<(row + 1) * dimension])
+                    guard let label = try Row.fetchOne(statement, arguments: [fingerprint, key]),
+                        let status = ValuationStatus(rawValue: label["status"] as UInt8)
+                    else { continue }
+                    guard
+                        Self.labelDigest(fingerprint, key, label["price"], label["standardError"], status.rawValue)
+                            == label["digest"] as Data
+                    else {
+                        broken += 1
+                        continue
+                    }
+                    if known.last.map({ $0.first + $0.valuations.prices.count }) != row {
+                        known.append(.init(first: row, valuations: Valuations(prices: [], statuses: [])))
+                    }
+                    known[known.count - 1].valuations.prices.append(label["price"])
+                    known[known.count - 1].valuations.standardErrors.append(label["standardError"])
+                    known[known.count - 1].valuations.statuses.append(status)
                 }
-                known[known.count - 1].valuations.prices.append(label["price"])
-                known[known.count - 1].valuations.standardErrors.append(label["standardError"])
-                known[known.count - 1].valuations.statuses.append(status)
-            }
-            return known
-        }) ?? []
+                return known
+            }) ?? []
     }
 
     /// Opens the journal of a folder for its ledger.
@@ -363,25 +419,27 @@ package final class Journal: Sendable {
     /// Forgets the labels of an oracle, contracts on it included.
     ///
     /// - Parameters:
-    ///   - fingerprint: `name/version`, or what follows the `+` in a plug-in's version.
+    ///   - fingerprint: `name/version`, what follows the `+` in a plug-in's version, or, for one contract, all that
+    ///     `labelCounts` says.
     ///   - worker: only those that this one has priced; nil for all.
-    /// - Returns: how many.
+    /// - Returns: how many; nil if there is no such oracle or worker.
     package func invalidate(
         oracle: String, fingerprint: String, worker: String? = nil
-    ) throws(JournalError) -> Int {
+    ) throws(JournalError) -> Int? {
         do {
             return try database.write { db in
-                var gone = 0
+                var gone: Int?
                 for full in try String.fetchAll(db, sql: "SELECT DISTINCT oracle FROM label") {
                     let base = full.prefix { $0 != "?" }
                     guard base.hasPrefix("\(oracle)/"),
-                        base == fingerprint || base.dropFirst(oracle.count + 1) == fingerprint
+                        full == fingerprint || base == fingerprint
+                            || base.dropFirst(oracle.count + 1) == fingerprint
                             || base.hasSuffix("+\(fingerprint)")
                     else { continue }
                     try db.execute(
                         sql: "DELETE FROM label WHERE oracle = ? AND (? IS NULL OR worker = ?)",
                         arguments: [full, worker, worker])
-                    gone += db.changesCount
+                    if db.changesCount > 0 { gone = (gone ?? 0) + db.changesCount }
                 }
                 return gone
             }

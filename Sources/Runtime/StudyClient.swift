@@ -56,6 +56,11 @@ package final class StudyClient {
         try dealer.connect(address())
     }
 
+    /// - Throws: `ZeroMQError` if an address is none.
+    package static func check(address: String) throws {
+        try Socket(Context(), .dealer, longestFrame: 1, linger: 0).connect(address)
+    }
+
     /// Runs a study to its end.
     ///
     /// - Parameters:

@@ -60,7 +60,10 @@ package final class Supervisor {
         self.logger = logger
         var template = Array("\(FileManager.default.temporaryDirectory.path)/cairn-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
-            throw SupervisorError(description: "no temporary folder can be made: \(String(cString: strerror(errno)))")
+            throw SupervisorError(
+                description:
+                    "\(FileManager.default.temporaryDirectory.path): no temporary folder can be made there: "
+                    + "\(String(cString: strerror(errno))); set TMPDIR to a folder where one can", isBadInput: true)
         }
         folder = String(decoding: template.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         try writeCluster()

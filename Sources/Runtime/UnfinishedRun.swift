@@ -39,6 +39,12 @@ package struct UnfinishedRun {
             of: Array(inputs.file.effective.utf8) + inputs.blobs.flatMap { Digest(of: $0.bytes).bytes }
         ).description
         if let content = try? Data(contentsOf: URL(filePath: path)) {
+            if !resume, let process = Journal.user(of: folder) {
+                throw Problem(
+                    description:
+                        "\(result): a run is going on there, its coordinator is process \(process); wait for its end, or "
+                        + "choose another folder with --out")
+            }
             guard resume else {
                 throw Problem(
                     description:
@@ -65,7 +71,9 @@ package struct UnfinishedRun {
             try JSONEncoder().encode(Ticket(token: token, study: study)).write(
                 to: URL(filePath: path), options: .atomic)
         } catch {
-            throw Problem(description: "\(folder): cannot be written to; choose another folder with --out")
+            let reason =
+                (error as? CocoaError)?.code == .fileWriteOutOfSpace ? "the disk is full" : "cannot be written to"
+            throw Problem(description: "\(folder): \(reason); choose another folder with --out")
         }
     }
 

@@ -1,6 +1,7 @@
 // libzmq in Swift: contexts, sockets, and waiting for them. Every unsafe pointer of Cairn's network I/O is in this target.
 
 internal import CZeroMQ
+internal import Glibc
 
 /// What libzmq refused to do.
 package struct ZeroMQError: Error, Sendable, Hashable, CustomStringConvertible {
@@ -9,9 +10,9 @@ package struct ZeroMQError: Error, Sendable, Hashable, CustomStringConvertible {
 
     package var description: String { "\(operation): \(String(cString: zmq_strerror(code)))" }
 
-    init(_ operation: String) {
+    init(_ operation: String, code: Int32 = zmq_errno()) {
         self.operation = operation
-        code = zmq_errno()
+        self.code = code
     }
 }
 
@@ -87,8 +88,38 @@ package final class Socket {
         }
     }
 
+    /// Listens at an address.
+    ///
+    /// - Throws: `ZeroMQError`, also where `ipc://` names something that is no socket, or a socket that somebody listens at:
+    ///   libzmq would delete either.
     package func bind(_ address: String) throws(ZeroMQError) {
+        if address.hasPrefix("ipc://") { try Self.checkIsFree(path: String(address.dropFirst(6)), address) }
         guard zmq_bind(pointer, address) == 0 else { throw ZeroMQError("binding \(address)") }
+    }
+
+    private static func checkIsFree(path: String, _ address: String) throws(ZeroMQError) {
+        var status = stat()
+        guard !path.isEmpty, lstat(path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT == S_IFSOCK else {
+            throw ZeroMQError("binding \(address)", code: EEXIST)
+        }
+        let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard probe >= 0 else { return }
+        defer { close(probe) }
+        var name = sockaddr_un()
+        name.sun_family = sa_family_t(AF_UNIX)
+        let isShort = withUnsafeMutableBytes(of: &name.sun_path) { bytes in
+            guard path.utf8.count < bytes.count else { return false }
+            bytes.copyBytes(from: path.utf8)
+            return true
+        }
+        guard isShort else { return }
+        let isTaken = withUnsafePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
+        }
+        if isTaken { throw ZeroMQError("binding \(address)", code: EADDRINUSE) }
     }
 
     package func connect(_ address: String) throws(ZeroMQError) {

@@ -230,6 +230,13 @@ struct BadInput: CustomTestStringConvertible {
             "negative offsets", safetensors(oneLayer(weight: tensor("F32", "1,5", -20, 0)), 24), "layers.0.weight",
             "data_offsets"),
         .model(
+            "another domain",
+            safetensors(
+                "{\"__metadata__\":{\"oracle\":\"asian\",\"labelScale\":\"1.0\",\"domain\":\"[]\"},"
+                    + oneLayer(weight: tensor("F32", "1,5", 0, 20)).dropFirst(), 24),
+            "__metadata__.oracle", "downAndOutPut", "__metadata__.labelScale", "100.0", "__metadata__.domain",
+            "maturityYears"),
+        .model(
             "other inputs",
             safetensors(oneLayer(weight: tensor("F32", "1,4", 0, 16), bias: tensor("F32", "1", 16, 20)), 20),
             "layers.0.weight", "4 inputs"),

@@ -37,14 +37,14 @@ import Testing
             let study = try #require(listed.first)
             #expect(listed.count == 1 && study.name == "quick" && study.state == "running")
             #expect(study.share == 2.5 && study.priority == 3)
-            #expect(try studies(["pause", study.study], address, in: folder).map(\.state) == ["paused"])
+            #expect(try studies(["pause", "quick"], address, in: folder).map(\.state) == ["paused"])
             #expect(running.waits(for: "paused"))
             #expect(try studies(["resume", study.study], address, in: folder).map(\.state) == ["running"])
             #expect(try studies(["cancel", study.study], address, in: folder).map(\.state) == ["cancelled"])
             let result = running.wait()
             #expect(result.code == 1 && result.err.contains("cancelled"), "\(result.err)")
             let unknown = try Cairn.run(["studies", "cancel", "x", "--connect", address], in: folder)
-            #expect(unknown.code == 2 && unknown.err.contains("sixteen hexadecimal digits"), "\(unknown.err)")
+            #expect(unknown.code == 2 && unknown.err.contains("no study"), "\(unknown.err)")
         }
     }
 

@@ -297,6 +297,24 @@ import Wire
         #expect(assignments(coordinator.step(.tick, at: start), to: peer).isEmpty)
     }
 
+    /// Or the ledger would not say who has priced a label.
+    @Test func labelsOfAnUnknownWorkerWaitForItsName() {
+        let (coordinator, study) = labelling()
+        let attempt = Attempt(job: JobID(study: study, batch: 0, items: 0..<100), number: 1)
+        let first = coordinator.step(.received(result(attempt, from: 1), from: peer), at: start)
+        #expect(messages(first, to: peer) == [.unknownPeer])
+        _ = coordinator.step(.received(hello(1, held: [attempt]), from: peer), at: start)
+        let second = coordinator.step(.received(result(attempt, from: 1), from: peer), at: start)
+        #expect(messages(second, to: peer).contains(.acknowledge(attempt)))
+        // One that has been here and is gone is known by name.
+        let (other, sameStudy) = labelling()
+        let jobs = assignments(other.step(.received(hello(1), from: peer), at: start), to: peer)
+        #expect(jobs.first?.attempt.job.study == sameStudy)
+        _ = other.step(.unreachable(peer), at: start)
+        let late = other.step(.received(result(jobs[0].attempt, from: 1), from: peer), at: start)
+        #expect(messages(late, to: peer).contains(.acknowledge(jobs[0].attempt)))
+    }
+
     @Test func theShellPersistsBeforeItAcknowledges() {
         let (coordinator, _) = labelling()
         let job = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer)[0].attempt

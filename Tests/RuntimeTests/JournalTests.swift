@@ -88,6 +88,39 @@ import Testing
         }
     }
 
+    /// What the ledger knows of rows of two inputs; nothing of it is damaged.
+    private func labels(_ journal: Journal, _ oracle: OracleReference, _ points: [Double]) -> [Coordinator.KnownLabels]
+    {
+        var damaged = 0
+        let known = journal.labels(oracle, points, dimension: 2, damaged: &damaged)
+        #expect(damaged == 0)
+        return known
+    }
+
+    /// A bit that flips on the disk makes another price, which nobody may believe: it is priced and kept anew.
+    @Test func aDamagedLabelIsNoLabel() throws {
+        try inFolder { folder in
+            let journal = try Journal(folder: folder, keptStudies: 3)
+            let paid = Fact.labelsPaid(
+                oracle, points: [1, 2, 3, 4, 5, 6], Valuations(prices: [0.1, 0.2, 0.3], standardErrors: [1, 2, 3]),
+                worker: "w")
+            try journal.append([paid]) { _ in nil }
+            for column in ["price = 0.25", "standardError = 2.5", "status = 1"] {
+                try ChildProcess.run([
+                    "python3", "-c",
+                    "import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); "
+                        + "c.execute('UPDATE label SET \(column) WHERE price = 0.2'); c.commit()",
+                    folder + "/journal.sqlite",
+                ])
+                var damaged = 0
+                let known = journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2, damaged: &damaged)
+                #expect(damaged == 1 && known.map(\.first) == [0, 2], "\(column)")
+                try journal.append([paid]) { _ in nil }
+                #expect(labels(journal, oracle, [1, 2, 3, 4, 5, 6]).map(\.valuations.prices) == [[0.1, 0.2, 0.3]])
+            }
+        }
+    }
+
     /// A wrong oracle's labels go; those of others, and of its other versions, stay.
     @Test func labelsOfAnOracleCanBeForgotten() throws {
         try inFolder { folder in
@@ -108,11 +141,11 @@ import Testing
                 journal = nil
                 #expect(
                     try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 4, "\(asked)")
-                #expect(try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 0)
+                #expect(try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == nil)
                 let after = try Journal(folder: folder, keptStudies: 3)
                 for fingerprint in fingerprints {
                     let oracle = OracleReference(name: "any", fingerprint: fingerprint)
-                    let known = after.labels(oracle, [1, 2, 3, 4], dimension: 2)
+                    let known = labels(after, oracle, [1, 2, 3, 4])
                     #expect(known.isEmpty == ["heston/1+abc", "heston/1+abc?spot=1"].contains(fingerprint))
                 }
             }
@@ -137,9 +170,9 @@ import Testing
             #expect(counts.allSatisfy { $0.oracle == oracle.fingerprint && $0.first >= before && $0.last >= $0.first })
             let name = oracle.name
             #expect(
-                try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "nobody") == 0)
+                try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "nobody") == nil)
             #expect(try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "bad") == 1)
-            #expect(journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2).map(\.valuations.prices) == [[0.1, 0.2]])
+            #expect(labels(journal, oracle, [1, 2, 3, 4, 5, 6]).map(\.valuations.prices) == [[0.1, 0.2]])
         }
     }
 
@@ -150,7 +183,7 @@ import Testing
             var paid = Valuations(prices: [0.1, .nan, .nan])
             paid.statuses = [.ok, .failed, .nonFinite]
             try journal.append([.labelsPaid(oracle, points: [1, 2, 3, 4, 5, 6], paid, worker: "w")]) { _ in nil }
-            let known = journal.labels(oracle, [1, 2, 3, 4, 5, 6], dimension: 2)
+            let known = labels(journal, oracle, [1, 2, 3, 4, 5, 6])
             #expect(known.count == 1 && known[0].first == 0 && known[0].valuations.prices == [0.1])
         }
     }
@@ -159,20 +192,20 @@ import Testing
         try inFolder { folder in
             let journal = try Journal(folder: folder, keptStudies: 3)
             let points = (0..<20).map { Double($0) / 3 }
-            #expect(journal.labels(oracle, points, dimension: 2).isEmpty)
+            #expect(labels(journal, oracle, points).isEmpty)
             var paid = Valuations(prices: [0.1, 0.2, .nan, 0.4, 0.5], standardErrors: [1, 2, 3, 4, 5])
             paid.statuses[3] = .notConverged
             try journal.append([.labelsPaid(oracle, points: Array(points[4..<14]), paid, worker: "w")]) { _ in nil }
-            let known = journal.labels(oracle, points, dimension: 2)
+            let known = labels(journal, oracle, points)
             // Rows 2, 3 and 6; what has no good price may have one another time.
             #expect(known.map(\.first) == [2, 6])
             #expect(known.map(\.valuations.prices) == [[0.1, 0.2], [0.5]])
             #expect(known.map(\.valuations.standardErrors) == [[1, 2], [5]])
             let other = OracleReference(name: "slow", fingerprint: "slow/2")
-            #expect(journal.labels(other, points, dimension: 2).isEmpty, "another fingerprint, other labels")
+            #expect(labels(journal, other, points).isEmpty, "another fingerprint, other labels")
             var moved = points
             moved[4] = moved[4].nextUp
-            #expect(journal.labels(oracle, moved, dimension: 2).map(\.first) == [3, 6], "the very bits")
+            #expect(labels(journal, oracle, moved).map(\.first) == [3, 6], "the very bits")
         }
     }
 

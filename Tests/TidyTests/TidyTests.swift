@@ -53,7 +53,7 @@ import Testing
         "Logging": ["Runtime", "CairnCommand"],
         "ArgumentParser": ["CairnCommand"],
         "FoundationEssentials": ["Regression", "Wire", "Runtime", "CairnCommand"], "Foundation": ["Wire"],
-        "Glibc": ["PlugIns", "Runtime", "CairnCommand"],
+        "Glibc": ["PlugIns", "Runtime", "ZeroMQ", "CairnCommand"],
         "Synchronization": ["PlugIns", "Regression", "Runtime", "CairnCommand"],
     ]
 
@@ -61,7 +61,9 @@ import Testing
         file.lines.compactMap { line in
             let words = line.split(separator: " ")
             guard let k = words.firstIndex(of: "import"),
-                words[..<k].allSatisfy({ ["public", "package", "internal", "private", "@testable"].contains($0) })
+                words[..<k].allSatisfy({
+                    ["public", "package", "internal", "private", "@testable", "@preconcurrency"].contains($0)
+                })
             else { return nil }
             return words.last.map(String.init)
         }

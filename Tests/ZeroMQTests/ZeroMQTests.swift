@@ -31,6 +31,26 @@ import ZeroMQ
         #expect(try dealer.receive() == nil)
     }
 
+    @Test func whatStandsAtAPathIsNotReplaced() throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "cairn-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func bound() throws -> Socket {
+            let socket = try Socket(Context(), .router, longestFrame: 1 << 20)
+            try socket.bind("ipc://\(path)")
+            return socket
+        }
+        try Data("precious".utf8).write(to: URL(filePath: path))
+        #expect(throws: ZeroMQError.self) { try bound() }
+        #expect(FileManager.default.contents(atPath: path) == Data("precious".utf8))
+        try FileManager.default.removeItem(atPath: path)
+        let first = try bound()
+        #expect(throws: ZeroMQError.self, "somebody listens there") { try bound() }
+        let dealer = try Socket(Context(), .dealer, longestFrame: 1 << 20)
+        try dealer.connect("ipc://\(path)")
+        _ = try dealer.send([[1]])
+        #expect(try next(first)?.last == [1])
+    }
+
     @Test func aPeerThatIsGoneIsUnreachable() throws {
         let context = Context()
         let router = try Socket(context, .router, longestFrame: 1 << 20)

@@ -71,8 +71,8 @@ struct Scheduling {
             method: """
                 Studies through `cairn run`. The CPU time of a job (user and system, coordinator, workers, trainer and \
                 client together) is the difference between a study cut into jobs of one row and the same study in jobs \
-                of 4,096 rows, over the difference in jobs; so start, data and files do not count. Jobs a second are \
-                rows over the wall time of the labels. The journal is written before a result is acknowledged. Peers: \
+                of thousands of rows, over the difference in jobs; so start, data and files do not count. Jobs a second \
+                are rows over the wall time of the labels. The journal is written before a result is acknowledged. Peers: \
                 `Peers/scheduling.py`, two workers, all jobs submitted at once.
                 """, lines: lines)
     }

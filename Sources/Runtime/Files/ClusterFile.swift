@@ -31,9 +31,9 @@ package struct ClusterFile: Sendable, Hashable {
     package var maxWorkers = 500
     package var maxFrame = 64 << 20
     /// The most seeds per ascent job.
-    package var shardSize = 256
+    package var shardSize = 1024
     /// The most rows per job of labels or predictions.
-    package var rowsPerJob = 4096
+    package var rowsPerJob = 32_768
     /// Where the coordinator keeps its journal; nil for nowhere.
     package var storage: String?
     package var pools: [Pool]

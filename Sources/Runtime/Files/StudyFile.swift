@@ -57,6 +57,8 @@ package struct StudyFile: Sendable {
             root.has("oracle")
             ? root.choice("oracle", among: names.map { (word: $0.0, value: $0.1) })
             : names.first { $0.0 == "downAndOutPut" }?.1
+        // Without an oracle nobody can say whether these are right.
+        if oracle == nil { for key in ["contract", "domain", "attack"] { _ = root.node(key) } }
         let contract = oracle.flatMap { self.contract(root, $0) }
         let domain = contract.flatMap { self.domain(root, $0.oracle.descriptor) }
         let data = self.data(root, &files)

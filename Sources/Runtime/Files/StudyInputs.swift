@@ -79,10 +79,48 @@ package struct StudyInputs: Sendable {
                         message: "takes \(model.dimension) inputs, the oracle has \(domain.dimension)")
                 ])
             }
+            let problems = Self.strangeness(metadata, file.study).map { InputProblem(file: path, key: $0, message: $1) }
+            guard problems.isEmpty else { throw InputError(problems) }
             attachments.model = model
             blob = bytes
         }
         blobs.append((ToCoordinator.Attachment(part: part, blob: BlobReference(to: blob)), blob))
+    }
+
+    /// What a surrogate's file says of itself that does not fit the study. A file that says nothing fits.
+    private static func strangeness(_ metadata: [String: String], _ study: Study) -> [(key: String, message: String)] {
+        struct Input: Decodable {
+            var name: String
+            var lower: Double
+            var upper: Double
+        }
+        var problems: [(key: String, message: String)] = []
+        func differs(_ key: String, _ other: String) {
+            problems.append(
+                (
+                    "__metadata__.\(key)",
+                    "\(String((metadata[key] ?? "").prefix(200))): the study has \(other); "
+                        + "use the surrogate of this study, or take the entry out if it is wrong"
+                ))
+        }
+        if let oracle = metadata["oracle"], oracle != study.oracle { differs("oracle", study.oracle) }
+        if let scale = metadata["labelScale"], Double(scale) != study.labelScale {
+            differs("labelScale", "\(study.labelScale)")
+        }
+        if let domain = metadata["domain"] {
+            let inputs = try? JSONDecoder().decode([Input].self, from: Data(domain.utf8))
+            let isSame = inputs.map { inputs in
+                inputs.count == study.domain.inputs.count
+                    && zip(inputs, study.domain.inputs).allSatisfy {
+                        $0.name == $1.name && $0.lower == $1.lower && $0.upper == $1.upper
+                    }
+            }
+            if isSame != true {
+                let ours = study.domain.inputs.map { "\($0.name) \($0.lower) to \($0.upper)" }
+                differs("domain", ours.joined(separator: ", "))
+            }
+        }
+        return problems
     }
 
     /// Rows in raw units, and their labels, as samples of the domain.
