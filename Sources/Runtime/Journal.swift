@@ -189,10 +189,14 @@ package final class Journal: Sendable {
         do {
             let facts = try database.read { db in
                 var facts: [Fact] = []
-                let rows = try Row.fetchCursor(db, sql: "SELECT id, content, digest FROM fact ORDER BY id")
+                let rows = try Row.fetchCursor(
+                    db,
+                    sql: """
+                        SELECT id, CAST(content AS BLOB) AS content, CAST(digest AS BLOB) AS digest FROM fact ORDER BY id
+                        """)
                 while let row = try rows.next() {
-                    let content = [UInt8](row["content"] as Data)
-                    guard Digest(of: content).bytes == [UInt8](row["digest"] as Data) else {
+                    let content = [UInt8](row["content"] as Data? ?? Data())
+                    guard Digest(of: content).bytes == [UInt8](row["digest"] as Data? ?? Data()) else {
                         let id = row["id"] as Int64
                         throw JournalError(description: Self.damage("\(folder)/journal.sqlite", "fact \(id)"))
                     }
@@ -350,16 +354,19 @@ package final class Journal: Sendable {
                     db, sql: "SELECT EXISTS (SELECT 1 FROM label WHERE oracle = ?)", arguments: [fingerprint])
                 guard hasAny == true else { return [] }
                 var known: [Coordinator.KnownLabels] = []
+                // What a damaged row holds may be of another type.
                 let statement = try db.cachedStatement(
-                    sql: "SELECT price, standardError, status, digest FROM label WHERE oracle = ? AND input = ?")
+                    sql: """
+                        SELECT CAST(price AS REAL) AS price, CAST(standardError AS REAL) AS standardError,
+                            CAST(status AS INTEGER) AS status, CAST(digest AS BLOB) AS digest
+                        FROM label WHERE oracle = ? AND input = ?
+                        """)
                 for row in 0..<points.count / dimension {
                     let key = Self.key(points[row * dimension..<(row + 1) * dimension])
-                    guard let label = try Row.fetchOne(statement, arguments: [fingerprint, key]),
-                        let status = ValuationStatus(rawValue: label["status"] as UInt8)
-                    else { continue }
-                    guard
-                        Self.labelDigest(fingerprint, key, label["price"], label["standardError"], status.rawValue)
-                            == label["digest"] as Data
+                    guard let label = try Row.fetchOne(statement, arguments: [fingerprint, key]) else { continue }
+                    guard let price = label["price"] as Double?, let error = label["standardError"] as Double?,
+                        let status = UInt8(exactly: label["status"] ?? -1 as Int64).flatMap(ValuationStatus.init),
+                        Self.labelDigest(fingerprint, key, price, error, status.rawValue) == label["digest"] as Data?
                     else {
                         broken += 1
                         continue
@@ -367,8 +374,8 @@ package final class Journal: Sendable {
                     if known.last.map({ $0.first + $0.valuations.prices.count }) != row {
                         known.append(.init(first: row, valuations: Valuations(prices: [], statuses: [])))
                     }
-                    known[known.count - 1].valuations.prices.append(label["price"])
-                    known[known.count - 1].valuations.standardErrors.append(label["standardError"])
+                    known[known.count - 1].valuations.prices.append(price)
+                    known[known.count - 1].valuations.standardErrors.append(error)
                     known[known.count - 1].valuations.statuses.append(status)
                 }
                 return known

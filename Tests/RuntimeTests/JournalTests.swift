@@ -105,7 +105,9 @@ import Testing
                 oracle, points: [1, 2, 3, 4, 5, 6], Valuations(prices: [0.1, 0.2, 0.3], standardErrors: [1, 2, 3]),
                 worker: "w")
             try journal.append([paid]) { _ in nil }
-            for column in ["price = 0.25", "standardError = 2.5", "status = 1"] {
+            for column in [
+                "price = 0.25", "standardError = 2.5", "status = 1", "price = char(120), status = 70000", "digest = 0",
+            ] {
                 try ChildProcess.run([
                     "python3", "-c",
                     "import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); "
