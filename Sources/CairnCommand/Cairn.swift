@@ -47,8 +47,13 @@ struct Cairn: ParsableCommand {
     private static func end(_ code: Int32) -> Never {
         if fflush(stdout) != 0 || ferror(stdout) != 0 {
             complain("standard output: not all could be written to it; is the disk full?")
-            Glibc.exit(code == 0 || code == 4 ? 1 : code)
+            leave(code == 0 || code == 4 ? 1 : code)
         }
+        leave(code)
+    }
+
+    private static func leave(_ code: Int32) -> Never {
+        ProcessApart.noteEnd()
         Glibc.exit(code)
     }
 
@@ -85,6 +90,8 @@ enum Ending: Error {
     case interrupted
     /// The process is to be started again: nothing failed.
     case restart
+    /// Another process has done the work, and said what there was to say.
+    case said(Int32)
 
     var code: Int32 {
         switch self {
@@ -94,13 +101,14 @@ enum Ending: Error {
         case .incomplete: 4
         case .interrupted: 130
         case .restart: Supervisor.restartCode
+        case .said(let code): code
         }
     }
 
     var message: String? {
         switch self {
         case .failed(let message), .badInput(let message), .unreachable(let message): message
-        case .incomplete, .interrupted, .restart: nil
+        case .incomplete, .interrupted, .restart, .said: nil
         }
     }
 }

@@ -38,6 +38,14 @@ struct OracleCommand: ParsableCommand {
             return KnownOracles(of: file, areTested: areTested, logger: common.logger("cairn"))
         }
 
+        /// Where the oracle is a shared library, has another process do what this one was told to: a library can end the
+        /// process that it is in.
+        func apart(_ name: String) throws(Ending) {
+            let entry = try file().oracles.first { $0.name == name }
+            guard case .library? = entry?.kind else { return }
+            try ProcessApart.run { "oracle \(name) \($0) the process that asked it; what it wrote before is above" }
+        }
+
         /// - Parameter areTested: whether a plug-in prices its test vectors before it is used.
         func named(
             _ name: String, _ common: CommonOptions, areTested: Bool = true, instances: Int? = nil
@@ -187,6 +195,7 @@ struct OracleCommand: ParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() throws {
+            try plugIns.apart(name)
             let oracle = try plugIns.named(name, common, areTested: false)
             var check = OracleCheck(oracle)
             let verdicts = check.run { verdict in
@@ -254,6 +263,7 @@ struct OracleCommand: ParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() throws {
+            try plugIns.apart(name)
             let oracle = try plugIns.named(name, common)
             if gradient && !oracle.descriptor.providesGradient {
                 throw Ending.badInput("oracle \(name) has no derivatives; leave out --gradient")
@@ -328,6 +338,7 @@ struct OracleCommand: ParsableCommand {
         }
 
         func run() throws {
+            try plugIns.apart(name)
             if !instances.isEmpty {
                 let entry = try plugIns.file().oracles.first { $0.name == name }
                 guard case .process? = entry?.kind else {

@@ -104,6 +104,11 @@ package struct OracleCheck {
 
     // MARK: Checks
 
+    /// Whether it has said something that can be compared: that nothing has a price twice is no virtue.
+    private var hasPrices: Bool { first.values.contains { $0.statuses.contains(where: \.hasPrice) } }
+
+    private static let nothing = (Outcome.skipped, "no point has a price")
+
     private mutating func shape() -> (Outcome, String) {
         guard !points.isEmpty else {
             return (.failed, "no point of the box keeps the constraints; do they contradict the intervals?")
@@ -112,10 +117,12 @@ package struct OracleCheck {
             let given = evaluate(points, gradient: manner)
             first[manner] = given
             for k in points.indices where !given.statuses[k].hasPrice {
+                let isLost = manner && first[false]?.statuses[k].hasPrice == true
                 return (
                     .failed,
-                    "no price (\(given.statuses[k].name)) inside of its own box, at \(described(points[k]))"
-                        + (given.failure.map { ": \($0)" } ?? "")
+                    "no price (\(given.statuses[k].name)) inside of its own box"
+                        + (isLost ? " when asked for derivatives, though it has one without" : "")
+                        + ", at \(described(points[k]))" + (given.failure.map { ": \($0)" } ?? "")
                 )
             }
         }
@@ -161,6 +168,7 @@ package struct OracleCheck {
     }
 
     private mutating func determinism() -> (Outcome, String) {
+        guard hasPrices else { return Self.nothing }
         for manner in manners {
             let start = nanoseconds()
             let again = evaluate(points, gradient: manner)
@@ -172,6 +180,7 @@ package struct OracleCheck {
     }
 
     private mutating func batchInvariance() -> (Outcome, String) {
+        guard hasPrices else { return Self.nothing }
         for manner in manners {
             guard let whole = first[manner] else { continue }
             let start = nanoseconds()
@@ -313,6 +322,13 @@ package struct OracleCheck {
         var worst = 1.0
         for point in points.prefix(3) {
             let given = numbers.map { plugIn.evaluate(point, gradient: false, seed: $0) }
+            if let refused = given.first(where: { !$0.statuses[0].hasPrice }) {
+                return (
+                    .failed,
+                    "no price (\(refused.statuses[0].name)) with another seed, at \(described(point))"
+                        + (refused.failure.map { ": \($0)" } ?? "")
+                )
+            }
             let prices = given.map { $0.prices[0] }
             guard Set(prices.map(\.bitPattern)).count > 1 else {
                 return (.failed, "the same price whatever the seed, at \(described(point))")
@@ -334,7 +350,7 @@ package struct OracleCheck {
     }
 
     private func speed() -> (Outcome, String) {
-        guard !points.isEmpty else { return (.skipped, "no point to price") }
+        guard hasPrices else { return Self.nothing }
         let said = oracle.descriptor.costSeconds
         let words = "\(short(pace.alone)) s a price alone, \(short(pace.together)) s in a batch of \(points.count)"
         // Jobs are cut by measured times, so a wrong hint is no failure.
@@ -344,7 +360,7 @@ package struct OracleCheck {
 
     private func restart() -> (Outcome, String) {
         guard let plugIn = oracle as? PlugIn, plugIn.canRestart else { return (.skipped, "it runs in this process") }
-        guard let before = first[false] else { return (.skipped, "no point to price") }
+        guard let before = first[false], hasPrices else { return Self.nothing }
         plugIn.restart()
         let after = evaluate(points)
         if let failure = after.failure { return (.failed, failure) }

@@ -373,7 +373,7 @@ public struct MultiAsset: Oracle {
             here[k] = all.count
             all.append(terms)
             for i in varied {
-                let step = step(descriptor.inputs[i].name, row[row.startIndex + i])
+                var step = step(descriptor.inputs[i].name, row[row.startIndex + i])
                 func moved(_ sign: Double) -> Int? {
                     var row = row
                     row[row.startIndex + i] += sign * step
@@ -381,7 +381,12 @@ public struct MultiAsset: Oracle {
                     all.append(terms)
                     return all.count - 1
                 }
-                let (low, high) = (moved(-1), moved(1))
+                var (low, high) = (moved(-1), moved(1))
+                // A correlation may have little room between the others.
+                for _ in 0..<3 where low == nil && high == nil {
+                    step /= 10
+                    (low, high) = (moved(-1), moved(1))
+                }
                 sides[k].append((low, high, step * (low == nil || high == nil ? 1 : 2)))
             }
         }

@@ -219,7 +219,7 @@ package final class Supervisor {
     }
 
     /// Nil if a signal ended the process.
-    private static func exitCode(_ status: Int32) -> Int32? { status & 0x7f == 0 ? status >> 8 & 0xff : nil }
+    package static func exitCode(_ status: Int32) -> Int32? { status & 0x7f == 0 ? status >> 8 & 0xff : nil }
 
     private static func words(_ status: Int32) -> String {
         exitCode(status).map { "exit code \($0)" } ?? "signal \(status & 0x7f)"

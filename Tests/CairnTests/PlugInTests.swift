@@ -488,7 +488,7 @@ import Testing
                     "labels", "invalidate", "--oracle", "mine", "--fingerprint", "a", "--worker", "nobody", "--storage",
                     "storage",
                 ], in: folder)
-            #expect(nobody.out.hasPrefix("0 labels of mine"), "\(nobody.out) \(nobody.err)")
+            #expect(nobody.code == 2 && nobody.err.contains("no labels of mine"), "\(nobody.out) \(nobody.err)")
             let void = try Cairn.run(
                 ["labels", "invalidate", "--oracle", "mine", "--fingerprint", "a", "--cluster", "cluster.yaml"],
                 in: folder)
@@ -504,17 +504,20 @@ import Testing
     @Test func aLibraryThatCrashesIsNamedInTheEnd() throws {
         try Cairn.inFolder { folder in
             let sources = Cairn.root.appending(path: "Examples/c/forward.c")
-            let crash = #"if (rate[k] > 0.98) { fputs("no curve up there\n", stderr); abort(); }"#
-            let text = try String(contentsOf: sources, encoding: .utf8)
-                .replacing("if (maturity[k] < 0) {", with: "\(crash) if (maturity[k] < 0) {")
-                .replacing("#include", with: "#include <stdio.h>\n#include <stdlib.h>\n#include")
-                .replacing(".upper = 0.1}", with: ".upper = 1}")
-            try Data(text.utf8).write(to: folder.appending(path: "forward.c"))
-            try ChildProcess.run(
-                [
-                    "clang", "-std=gnu11", "-O2", "-fPIC", "-shared", "-DCAIRN_LIBRARY",
-                    "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libmine.so", "forward.c",
-                ], in: folder.path)
+            func build(ending: String) throws {
+                let crash = #"if (rate[k] > 0.98) { fputs("no curve up there\n", stderr); \#(ending); }"#
+                let text = try String(contentsOf: sources, encoding: .utf8)
+                    .replacing("if (maturity[k] < 0) {", with: "\(crash) if (maturity[k] < 0) {")
+                    .replacing("#include", with: "#include <stdio.h>\n#include <stdlib.h>\n#include")
+                    .replacing(".upper = 0.1}", with: ".upper = 1}")
+                try Data(text.utf8).write(to: folder.appending(path: "forward.c"))
+                try ChildProcess.run(
+                    [
+                        "clang", "-std=gnu11", "-O2", "-fPIC", "-shared", "-DCAIRN_LIBRARY",
+                        "-I\(Cairn.root.appending(path: "Sources/CPlugIn/include").path)", "-o", "libmine.so",
+                        "forward.c",
+                    ], in: folder.path)
+            }
             let cluster = """
                 coordinator: {bind: "tcp://127.0.0.1:*", publish: "tcp://127.0.0.1:*"}
                 limits: {crashLimit: 2}
@@ -525,6 +528,15 @@ import Testing
                 """
             try Data(cluster.utf8).write(to: folder.appending(path: "cluster.yaml"))
             try Data(Self.study.utf8).write(to: folder.appending(path: "study.yaml"))
+            // A command that asks it in a process of its own lives to tell.
+            for (ending, words) in [("exit(0)", "exit code 0"), ("abort()", "signal 6")] {
+                try build(ending: ending)
+                for command in [["check", "mine"], ["bench", "mine", "--batch", "512"]] {
+                    let asked = try Cairn.run(["oracle"] + command, in: folder)
+                    #expect(asked.code == 2 && asked.err.contains(words), "\(command) \(asked.code) \(asked.err)")
+                    #expect(asked.err.contains("no curve up there"), "\(asked.err)")
+                }
+            }
             let result = try Cairn.run(["run", "study.yaml", "--cluster", "cluster.yaml", "--out", "r"], in: folder)
             #expect(result.code == 1 || result.code == 4, "\(result.code) \(result.err)")
             #expect(result.err.contains("no curve up there"), "\(result.err)")

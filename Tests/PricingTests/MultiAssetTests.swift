@@ -171,6 +171,27 @@ import Testing
         _ = try price(oracle, odd.merging(["correlationInput": "partial"]) { $1 })
     }
 
+    /// Two shares that move nearly as a third leave their own correlation 0.004 of room, less than a difference's usual step.
+    @Test(arguments: [MultiAsset.Product.himalaya, .rainbow]) func aCorrelationWithLittleRoomHasADerivative(
+        _ product: MultiAsset.Product
+    ) throws {
+        let oracle = MultiAsset(product)
+        let terms = three.merging([
+            "optionType": "call", "rank": "best", "strike": product == .rainbow ? "100" : "1",
+            "correlation.1.2": "0.999", "correlation.1.3": "0.999", "correlation.2.3": "0.998",
+        ]) { $1 }
+        let place = try #require(oracle.descriptor.inputs.firstIndex { $0.name == "correlation.2.3" })
+        let found = oracle.evaluate(try row(oracle, terms), gradient: true)
+        func moved(_ by: Double) throws -> Double {
+            try price(oracle, terms.merging(["correlation.2.3": "\(0.998 + by)"]) { $1 }).price
+        }
+        let difference = (try moved(1e-3) - moved(-1e-3)) / 2e-3
+        #expect(found.statuses[0] == .ok && found.gradients[place] != 0)
+        #expect(
+            abs(found.gradients[place] - difference) < 1e-6 * (1 + abs(difference)),
+            "\(found.gradients[place]) \(difference)")
+    }
+
     @Test func derivativesOfTheHimalayaAreNotThoseAlongPaths() throws {
         // From prices of the reference's integral (multi_asset.py), moved by ±0.01 in each volatility.
         let lines = try table("himalaya2Vega")
