@@ -47,7 +47,13 @@ package final class Journal: Sendable {
                 description:
                     "\(folder): cannot be written to (\(String(cString: strerror(errno)))); choose another folder")
         }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+        var isLocked = flock(lock, LOCK_EX | LOCK_NB) == 0
+        // A process that is just being started, or that has just been killed, still has what its parent had open, or it.
+        for _ in 0..<50 where !isLocked {
+            usleep(10_000)
+            isLocked = flock(lock, LOCK_EX | LOCK_NB) == 0
+        }
+        guard isLocked else {
             close(lock)
             throw JournalError(
                 description:
