@@ -30,7 +30,7 @@ struct Cairn: ParsableCommand {
             WorkerCommand.self, TrainerCommand.self, SimulateCommand.self, LabelsCommand.self,
         ])
 
-    /// Lets the process have as many files open as it may. Sockets are files: where they run out, libzmq lets nobody in and says
+    /// Lets the process have 4,096 files open, if it may. Sockets are files: where they run out, libzmq lets nobody in and says
     /// nothing.
     ///
     /// - Returns: what is wrong if there may be too few.
@@ -45,14 +45,11 @@ struct Cairn: ParsableCommand {
 
     /// Ends the process, and not well if what it has printed went nowhere.
     private static func end(_ code: Int32) -> Never {
+        var code = code
         if fflush(stdout) != 0 || ferror(stdout) != 0 {
             complain("standard output: not all could be written to it; is the disk full?")
-            leave(code == 0 || code == 4 ? 1 : code)
+            if code == 0 || code == 4 { code = 1 }
         }
-        leave(code)
-    }
-
-    private static func leave(_ code: Int32) -> Never {
         ProcessApart.noteEnd()
         Glibc.exit(code)
     }
@@ -76,7 +73,7 @@ struct Cairn: ParsableCommand {
                 end(0)
             }
             if !message.isEmpty { complain(message) }
-            Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
+            end(code == .validationFailure ? 2 : code.rawValue)
         }
     }
 }

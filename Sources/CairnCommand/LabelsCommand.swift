@@ -88,7 +88,7 @@ struct LabelsCommand: ParsableCommand {
             let gone = try ledger.with { journal throws(JournalError) in
                 try journal.invalidate(oracle: oracle, fingerprint: fingerprint, worker: worker)
             }
-            guard let gone else {
+            guard gone > 0 else {
                 throw Ending.badInput(
                     "there are no labels of \(oracle) with fingerprint \(fingerprint)"
                         + (worker.map { " of worker '\($0)'" } ?? "") + "; `cairn labels list` shows what there is")

@@ -3,6 +3,7 @@
 import Glibc
 import Runtime
 
+/// A second process of this executable, which is told to do what this one was told.
 enum ProcessApart {
     /// Names the descriptor on which such a process says that it has come to its own end.
     private static let variable = "CAIRN_APART"
@@ -31,11 +32,7 @@ enum ProcessApart {
         let hasEnded = read(ends[0], &word, 1) == 1
         close(ends[0])
         if hasEnded, let code = Supervisor.exitCode(status) { throw .said(code) }
-        let signal = status & 0x7f
-        throw .badInput(
-            complaint(
-                Supervisor.exitCode(status).map { "ended (exit code \($0))" }
-                    ?? "ended (signal \(signal): \(String(cString: strsignal(signal))))"))
+        throw .badInput(complaint("ended (\(Supervisor.words(status)))"))
     }
 
     /// Says that this process ends by its own will, if one of them waits to hear that.

@@ -259,8 +259,8 @@ extension Coordinator {
             effects.append(.send(.unknownPeer, to: peer))
         }
         let job = finished.attempt.job
-        // A ledger that does not say who has priced a label cannot be cleared of one worker's. Nobody but a coordinator that has
-        // just come back has not heard of it: it says hello, and then sends its results again.
+        // A ledger that does not say who has priced a label cannot be cleared of one worker's. A coordinator that has just come
+        // back does not know a worker yet: that says hello, and sends its results again.
         if case .success(.labels) = finished.outcome, index(job.study) != nil, name(of: finished.incarnation) == nil {
             return
         }

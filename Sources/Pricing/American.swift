@@ -42,8 +42,8 @@ public struct American: SmoothOracle {
             + (words[0] == 1 ? rates : rates.reversed())).map { max($0, 1e-9) }
     }
 
-    /// Exercised now, kept for the time being, or never exercised before the end: derivatives jump from the first to the
-    /// second of second order in the spot, which a difference across the boundary would smear.
+    /// Exercised now, kept for the time being, or never exercised before the end. Second derivatives jump from the first to
+    /// the second, and a difference across the boundary would smear that into the first derivatives.
     func piece(_ words: [Int], _ x: [Double], price: Double) -> Int {
         let (intrinsic, r, q) =
             words[0] == 1 ? (x[1] - x[0], x[4], x[5]) : (x[0] - x[1], x[5], x[4])

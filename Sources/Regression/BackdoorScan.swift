@@ -140,12 +140,8 @@ public struct BackdoorScan: Sendable, Hashable {
         return sorted.isEmpty ? 100 : 100 * Double(low) / Double(sorted.count)
     }
 
-    /// The samples chained to suspicious maximizers through overfull balls: those within `link` of a suspicious
-    /// maximizer, or of a sample in the chain, whose own ball of radius `link` holds significantly more samples than
-    /// the base density explains (p · N ≤ 0.01).
-    ///
-    /// Balls of radius `link` can be too small to hold all of a crowd that a wider one shows: around a maximizer whose
-    /// `proximalRadius` is larger, that is taken.
+    /// The samples chained to suspicious maximizers through overfull balls of radius `link`. Such balls can be too small to
+    /// hold all of a crowd that a wider one shows: around a maximizer whose `proximalRadius` is larger, that is taken.
     ///
     /// - Parameters:
     ///   - maximizers: all that were judged.
@@ -167,7 +163,8 @@ public struct BackdoorScan: Sendable, Hashable {
         return (rows, lonely)
     }
 
-    /// The samples chained to suspicious maximizers through overfull balls of radius `link`.
+    /// Those samples within `link` of a suspicious maximizer, or of a sample in the chain, whose own ball of radius `link`
+    /// holds significantly more samples than the base density explains (p · N ≤ 0.01).
     ///
     /// - Returns: rows, ascending.
     static func overfullChain(

@@ -138,13 +138,17 @@ package final class CoordinatorService {
         }
     }
 
-    /// Says that labels of the ledger are not what was written.
-    private var warnOfDamage: @Sendable (_ count: Int, OracleReference) -> Void {
-        { [logger] count, oracle in
-            guard count > 0 else { return }
-            logger.warning(
-                "labels of the ledger are damaged; they are priced anew: check the disk",
-                metadata: ["labels": "\(count)", "oracle": "\(oracle.fingerprint)"])
+    /// What the ledger has of rows of raw inputs, for whatever thread asks.
+    private var ledger: @Sendable (OracleReference, _ points: [Double], _ dimension: Int) -> [Coordinator.KnownLabels] {
+        { [journal, logger] oracle, points, dimension in
+            var damaged = 0
+            let known = journal?.labels(oracle, points, dimension: dimension, damaged: &damaged) ?? []
+            if damaged > 0 {
+                logger.warning(
+                    "labels of the ledger are damaged; they are priced anew: check the disk",
+                    metadata: ["labels": "\(damaged)", "oracle": "\(oracle.fingerprint)"])
+            }
+            return known
         }
     }
 
@@ -229,15 +233,12 @@ package final class CoordinatorService {
                 mailbox.post(.planned(study, plan, step))
             }
         case .lookUp(let study, let batch, let oracle, let points, let dimension):
-            let (mailbox, journal, warn) = (mailbox, journal, warnOfDamage)
+            let (mailbox, ledger) = (mailbox, ledger)
             planning.perform {
-                var damaged = 0
-                let known = journal?.labels(oracle, points, dimension: dimension, damaged: &damaged) ?? []
-                warn(damaged, oracle)
-                mailbox.post(.known(study, batch: batch, known))
+                mailbox.post(.known(study, batch: batch, ledger(oracle, points, dimension)))
             }
         case .pursue(let study, let batch, let content, let item, let course, let answers, let asksLedger):
-            let (mailbox, journal, shelf, bench, warn) = (mailbox, journal, shelf, bench, warnOfDamage)
+            let (mailbox, ledger, shelf, bench) = (mailbox, ledger, shelf, bench)
             steering.perform {
                 let result: Result<Course, WorkFailure>
                 do throws(WorkFailure) {
@@ -250,11 +251,7 @@ package final class CoordinatorService {
                 if asksLedger, case .success(let course) = result, course.result == nil, !course.asksForGradient,
                     let oracle = content.oracle
                 {
-                    var damaged = 0
-                    known =
-                        journal?.labels(
-                            oracle, course.questions, dimension: content.dimension, damaged: &damaged) ?? []
-                    warn(damaged, oracle)
+                    known = ledger(oracle, course.questions, content.dimension)
                 }
                 mailbox.post(.pursued(study, batch: batch, item: item, result, known))
             }

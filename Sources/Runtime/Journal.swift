@@ -435,13 +435,13 @@ package final class Journal: Sendable {
     ///   - fingerprint: `name/version`, what follows the `+` in a plug-in's version, or, for one contract, all that
     ///     `labelCounts` says.
     ///   - worker: only those that this one has priced; nil for all.
-    /// - Returns: how many; nil if there is no such oracle or worker.
+    /// - Returns: how many.
     package func invalidate(
         oracle: String, fingerprint: String, worker: String? = nil
-    ) throws(JournalError) -> Int? {
+    ) throws(JournalError) -> Int {
         do {
             return try database.write { db in
-                var gone: Int?
+                var gone = 0
                 for full in try String.fetchAll(db, sql: "SELECT DISTINCT oracle FROM label") {
                     let base = full.prefix { $0 != "?" }
                     guard base.hasPrefix("\(oracle)/"),
@@ -452,7 +452,7 @@ package final class Journal: Sendable {
                     try db.execute(
                         sql: "DELETE FROM label WHERE oracle = ? AND (? IS NULL OR worker = ?)",
                         arguments: [full, worker, worker])
-                    if db.changesCount > 0 { gone = (gone ?? 0) + db.changesCount }
+                    gone += db.changesCount
                 }
                 return gone
             }

@@ -56,7 +56,9 @@ package final class StudyClient {
         try dealer.connect(address())
     }
 
-    /// - Throws: `ZeroMQError` if an address is none.
+    /// Finds out whether an address is one; not whether anybody is there.
+    ///
+    /// - Throws: `ZeroMQError` if it is none.
     package static func check(address: String) throws {
         try Socket(Context(), .dealer, longestFrame: 1, linger: 0).connect(address)
     }

@@ -221,7 +221,8 @@ package final class Supervisor {
     /// Nil if a signal ended the process.
     package static func exitCode(_ status: Int32) -> Int32? { status & 0x7f == 0 ? status >> 8 & 0xff : nil }
 
-    private static func words(_ status: Int32) -> String {
+    /// How a process has ended, from what `waitpid` says.
+    package static func words(_ status: Int32) -> String {
         exitCode(status).map { "exit code \($0)" } ?? "signal \(status & 0x7f)"
     }
 

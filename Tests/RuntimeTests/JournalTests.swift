@@ -143,7 +143,7 @@ import Testing
                 journal = nil
                 #expect(
                     try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 4, "\(asked)")
-                #expect(try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == nil)
+                #expect(try Journal.ledger(in: folder).invalidate(oracle: "heston", fingerprint: asked) == 0)
                 let after = try Journal(folder: folder, keptStudies: 3)
                 for fingerprint in fingerprints {
                     let oracle = OracleReference(name: "any", fingerprint: fingerprint)
@@ -172,7 +172,7 @@ import Testing
             #expect(counts.allSatisfy { $0.oracle == oracle.fingerprint && $0.first >= before && $0.last >= $0.first })
             let name = oracle.name
             #expect(
-                try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "nobody") == nil)
+                try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "nobody") == 0)
             #expect(try journal.invalidate(oracle: name, fingerprint: oracle.fingerprint, worker: "bad") == 1)
             #expect(labels(journal, oracle, [1, 2, 3, 4, 5, 6]).map(\.valuations.prices) == [[0.1, 0.2]])
         }
