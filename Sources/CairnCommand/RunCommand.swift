@@ -131,7 +131,7 @@ struct RunCommand: ParsableCommand {
             throw Ending.badInput("\(error)")
         } catch {
             progress.finish()
-            throw Ending.failed("\(error)")
+            throw Ending.failed("\(error); when that is mended, --resume goes on")
         }
         progress.finish()
 

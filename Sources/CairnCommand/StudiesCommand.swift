@@ -52,8 +52,8 @@ struct StudiesCommand: ParsableCommand {
 
         func id(_ connection: Connection) throws -> StudyID {
             let studies = try connection.studies()
-            if let known = studies.first(where: { "\($0.study)" == study }) { return known.study }
-            let named = studies.filter { $0.name == study }
+            let known = studies.filter { "\($0.study)" == study }
+            let named = known.isEmpty ? studies.filter { $0.name == study } : known
             // Of studies of one name the one that goes on is meant.
             let open = named.filter { [.running, .paused].contains($0.state) }
             let meant = open.isEmpty ? named : open
@@ -63,6 +63,10 @@ struct StudiesCommand: ParsableCommand {
                         ? "'\(study)' is no study; `cairn studies` lists them"
                         : "'\(study)' is the name of \(meant.count) studies; say which by its digits: "
                             + meant.map { "\($0.study)" }.joined(separator: ", "))
+            }
+            guard [.running, .paused].contains(only.state) else {
+                throw Ending.badInput(
+                    "'\(study)' has ended (\(only.state.rawValue)): there is nothing to cancel or pause")
             }
             return only.study
         }

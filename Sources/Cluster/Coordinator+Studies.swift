@@ -111,7 +111,6 @@ extension Coordinator {
                 fillQueue(k, &effects)
                 advanceIfComplete(k, &effects, now)
             }
-            runs[k].name = plan?.study.name ?? ""
         case .finished(let outcome):
             runs[k].batch = nil
             runs[k].results = nil
@@ -283,7 +282,7 @@ extension Coordinator {
                 }
             let total = run.batch?.count ?? 0
             return StudySummary(
-                study: run.id, name: run.name, state: state, phase: run.phase,
+                study: run.id, name: run.submission.name, state: state, phase: run.phase,
                 done: total - (run.results?.remaining ?? 0), total: total, share: run.submission.share,
                 priority: run.submission.priority,
                 jobs: roster.all.reduce(0) { sum, member in

@@ -168,11 +168,14 @@ package enum ToCoordinator: Sendable, Hashable {
         package var share: Double
         /// Studies of a higher one go first.
         package var priority: Int
+        /// What people call the study: set by the coordinator when it has read it.
+        package var name: String
 
         package init(
             token: UInt64, study: String, attachments: [Attachment], wantsFreshLabels: Bool = false, share: Double = 1,
-            priority: Int = 0
+            priority: Int = 0, name: String = ""
         ) {
+            self.name = name
             self.token = token
             self.study = study
             self.attachments = attachments

@@ -84,8 +84,6 @@ struct StudyRun: Sendable {
     /// Seconds of slots that it was charged, over its share: whoever had the least goes next.
     var pass = 0.0
     var isPaused = false
-    /// Of the study, once its plan is known.
-    var name = ""
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?

@@ -109,7 +109,7 @@ extension Surrogate {
     ///
     /// - Returns: the surrogate and the header's metadata.
     /// - Throws: `SafetensorsError` with every problem: a truncated or oversized header, a tensor of another type or
-    ///   shape, offsets that overlap or leave the file, missing or unknown tensors, weights that are not finite.
+    ///   shape, offsets that overlap, leave gaps or leave the file, missing or unknown tensors, weights that are not finite.
     public init(safetensors bytes: [UInt8], metadata: inout [String: String]) throws(SafetensorsError) {
         guard bytes.count >= 8 else {
             throw SafetensorsError(problems: ["the file has \(bytes.count) bytes; a safetensors file has at least 8"])
@@ -198,6 +198,16 @@ extension Surrogate {
         spans.sort { ($0.start, $0.end, $0.name) < ($1.start, $1.end, $1.name) }
         for (a, b) in zip(spans, spans.dropFirst()) where b.start < a.end {
             problems.append("\(b.name): its data overlap those of \(a.name)")
+        }
+        // No byte is left over: also not those of a name that stands in the header twice.
+        var covered = 0
+        for span in spans + [("the end of the file", data.count, data.count)] {
+            if span.start > covered {
+                problems.append(
+                    "bytes \(covered) to \(span.start - 1) of the data, before \(span.name), belong to no tensor; was one "
+                        + "named twice, or something added?")
+            }
+            covered = max(covered, span.end)
         }
 
         var layers: [Layer] = []

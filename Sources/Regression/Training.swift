@@ -115,7 +115,8 @@ public struct EpochReport: Sendable, Hashable {
 public struct TrainingDiverged: Error, Sendable, Hashable, CustomStringConvertible {
     public var epoch: Int
     public var description: String {
-        "training diverged in epoch \(epoch): the loss is not finite; lower training.learningRate"
+        "training diverged in epoch \(epoch): the loss is not finite; lower the learningRate (of training or of the "
+            + "mitigation), or look for labels and weights that are out of proportion"
     }
 }
 

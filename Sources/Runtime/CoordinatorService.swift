@@ -65,9 +65,10 @@ package final class CoordinatorService {
         shelf = BlobShelf(journal: journal)
         let context = Context()
         router = try Socket(context, .router, longestFrame: cluster.maxFrame)
-        try router.bind(cluster.bind)
+        // One that was just killed may hold its addresses for a moment.
+        try router.bind(cluster.bind, patience: 1)
         publisher = try Socket(context, .publish, longestFrame: cluster.maxFrame)
-        try publisher.bind(cluster.publish)
+        try publisher.bind(cluster.publish, patience: 1)
         settings.heartbeat = cluster.heartbeat
         settings.lost = cluster.lost
         settings.crashLimit = cluster.crashLimit
@@ -200,7 +201,8 @@ package final class CoordinatorService {
             let (mailbox, oracles) = (mailbox, oracles)
             checking.perform {
                 do throws(InputError) {
-                    _ = try StudyFile(name: "study", text: submission.study, oracles: oracles)
+                    var submission = submission
+                    submission.name = try StudyFile(name: "study", text: submission.study, oracles: oracles).study.name
                     mailbox.post(.validated(submission, StudyID(.random(in: 1 ... .max)), from: peer))
                 } catch {
                     mailbox.post(.refused(submission, error.problems.map(\.description), from: peer))

@@ -78,18 +78,18 @@ package final class Supervisor {
     /// - Returns: the coordinator's address.
     /// - Throws: `SupervisorError` if the coordinator does not come up.
     package func start() throws -> String {
-        let (reading, writing) = try makePipe()
-        defer { close(reading) }
-        var coordinator = Child(name: "coordinator", arguments: ["coordinator"] + common)
-        do {
-            try launch(&coordinator, output: writing)
-            close(writing)
-        } catch {
-            close(writing)
-            throw error
+        children.append(Child(name: "coordinator", arguments: ["coordinator"] + common))
+        var found: String?
+        while found == nil {
+            let (reading, writing) = try makePipe()
+            defer { close(reading) }
+            do {
+                defer { close(writing) }
+                try launch(&children[0], output: writing)
+            }
+            found = try readAddress(reading)
         }
-        children.append(coordinator)
-        let address = try readAddress(reading)
+        let address = found!
         // Whoever knows this address must find the coordinator's next life there.
         cluster.bind = address
         try writeCluster()
@@ -109,8 +109,8 @@ package final class Supervisor {
         ["--cluster", "\(folder)/cluster.yaml", "--exit-on-end-of-input", "--log-level", logger.logLevel.rawValue]
     }
 
-    /// The first line that a coordinator prints: its address.
-    private func readAddress(_ descriptor: Int32) throws -> String {
+    /// The first line that a coordinator prints: its address. Nil if a signal ended it before: it can be started again.
+    private func readAddress(_ descriptor: Int32) throws -> String? {
         var line: [UInt8] = []
         var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         // It starts every plug-in once, to ask for its descriptor.
@@ -126,7 +126,17 @@ package final class Supervisor {
                     hasEnded = waitpid(children[0].process, &status, WNOHANG) > 0
                     if !hasEnded { usleep(2000) }
                 }
-                if hasEnded { children[0].process = 0 }
+                if hasEnded {
+                    close(children[0].input)
+                    children[0].process = 0
+                    children[0].input = -1
+                    children[0].quickDeaths += 1
+                    if Self.exitCode(status) == nil, children[0].quickDeaths < Self.mostQuickDeaths {
+                        logger.warning(
+                            "process ended", metadata: ["name": "coordinator", "cause": "\(Self.words(status))"])
+                        return nil
+                    }
+                }
                 let cause = hasEnded ? Self.words(status) : "it has no address after its time to start"
                 throw SupervisorError(
                     description: "the coordinator did not start (\(cause)); its messages stand above, if it wrote any",
@@ -169,13 +179,22 @@ package final class Supervisor {
                 children[k].due = .now
                 continue
             }
-            logger.warning("process ended", metadata: ["name": "\(children[k].name)", "cause": "\(cause)"])
+            // Its own words have just been written to standard error.
+            let ending = Self.words(status)
+            logger.warning("process ended", metadata: ["name": "\(children[k].name)", "cause": "\(ending)"])
+            // The next life of a coordinator that cannot use its journal could not either. Workers may be missed.
+            if k == 0, Self.exitCode(status) == 2 {
+                throw SupervisorError(
+                    description: "the coordinator cannot go on (\(ending)); its message stands above")
+            }
             if .now < children[k].started + Self.quick {
                 children[k].quickDeaths += 1
                 children[k].wait = min(children[k].wait + children[k].wait, .seconds(5))
                 guard children[k].quickDeaths < Self.mostQuickDeaths else {
                     throw SupervisorError(
-                        description: "\(children[k].name) died \(children[k].quickDeaths) times at its start (\(cause))"
+                        description:
+                            "\(children[k].name) died \(children[k].quickDeaths) times at its start (\(ending)); "
+                            + "its messages stand above"
                     )
                 }
             } else {

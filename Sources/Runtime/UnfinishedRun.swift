@@ -64,6 +64,13 @@ package struct UnfinishedRun {
             isResumed = true
             return
         }
+        // A journal is never begun before the ticket is written.
+        guard access("\(folder)/journal.sqlite", F_OK) != 0 else {
+            throw Problem(
+                description:
+                    "\(path): is missing, so what the journal beside it is of is not known; restore it, or remove \(folder) "
+                    + "to begin anew")
+        }
         token = UInt64.random(in: 1 ... .max)
         isResumed = false
         do {

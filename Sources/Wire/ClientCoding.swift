@@ -10,6 +10,7 @@ extension PBSubmission {
         freshLabels = submission.wantsFreshLabels
         share = submission.share
         priority = Int32(clamping: submission.priority)
+        name = submission.name
         attachments = submission.attachments.map { attachment in
             .with {
                 $0.part =
@@ -43,7 +44,8 @@ extension PBSubmission {
             try check(share >= 1e-3 && share <= 1e6, "a share of \(share)")
             return .init(
                 token: token, study: try text(study, upTo: 1 << 20, "a study"), attachments: parts,
-                wantsFreshLabels: freshLabels, share: share, priority: Int(priority))
+                wantsFreshLabels: freshLabels, share: share, priority: Int(priority),
+                name: try text(name, upTo: 1 << 10, "a study's name"))
         }
     }
 }

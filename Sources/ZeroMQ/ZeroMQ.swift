@@ -90,11 +90,21 @@ package final class Socket {
 
     /// Listens at an address.
     ///
+    /// - Parameter patience: for how long, in seconds, whoever listens there is waited for.
     /// - Throws: `ZeroMQError`, also where `ipc://` names something that is no socket, or a socket that somebody listens at:
     ///   libzmq would delete either.
-    package func bind(_ address: String) throws(ZeroMQError) {
-        if address.hasPrefix("ipc://") { try Self.checkIsFree(path: String(address.dropFirst(6)), address) }
-        guard zmq_bind(pointer, address) == 0 else { throw ZeroMQError("binding \(address)") }
+    package func bind(_ address: String, patience: Double = 0) throws(ZeroMQError) {
+        let tries = Int(patience / 0.05) + 1
+        for k in 1...tries {
+            do throws(ZeroMQError) {
+                if address.hasPrefix("ipc://") { try Self.checkIsFree(path: String(address.dropFirst(6)), address) }
+                guard zmq_bind(pointer, address) == 0 else { throw ZeroMQError("binding \(address)") }
+                return
+            } catch {
+                guard error.code == EADDRINUSE, k < tries else { throw error }
+                usleep(50_000)
+            }
+        }
     }
 
     private static func checkIsFree(path: String, _ address: String) throws(ZeroMQError) {

@@ -227,6 +227,14 @@ struct BadInput: CustomTestStringConvertible {
             "overflowing shape", safetensors(oneLayer(weight: tensor("F32", "200000000,200000000", 0, 20)), 24),
             "layers.0.weight"),
         .model(
+            "bytes after the last tensor", safetensors(oneLayer(weight: tensor("F32", "1,5", 0, 20)), 30),
+            "bytes 24 to 29", "the end of the file"),
+        .model(
+            "a tensor twice",
+            safetensors(
+                "{\"layers.0.weight\":\(tensor("F32", "1,5", 0, 20)),\"layers.0.weight\":\(tensor("F32", "1,5", 20, 40)),"
+                    + "\"layers.0.bias\":\(tensor("F32", "1", 40, 44))}", 44), "named twice"),
+        .model(
             "negative offsets", safetensors(oneLayer(weight: tensor("F32", "1,5", -20, 0)), 24), "layers.0.weight",
             "data_offsets"),
         .model(

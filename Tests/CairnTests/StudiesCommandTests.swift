@@ -20,9 +20,9 @@ import Testing
 
     @Test func aStudyIsListedPausedResumedAndCancelled() throws {
         try Cairn.inFolder { folder in
-            try Data("coordinator: {bind: \"ipc://\(folder.path)/c\"}\n".utf8)
+            try Data("coordinator: {bind: \"ipc://\(folder.path)/c\"}\nstorage: {dir: state}\n".utf8)
                 .write(to: folder.appending(path: "cluster.yaml"))
-            let coordinator = try Cairn.start(["coordinator", "--cluster", "cluster.yaml"], in: folder)
+            var coordinator = try Cairn.start(["coordinator", "--cluster", "cluster.yaml"], in: folder)
             defer { coordinator.process.send(SIGTERM) }
             for _ in 0..<1000 where coordinator.text(coordinator.out).isEmpty { usleep(10_000) }
             let address = "ipc://\(folder.path)/c"
@@ -45,6 +45,15 @@ import Testing
             #expect(result.code == 1 && result.err.contains("cancelled"), "\(result.err)")
             let unknown = try Cairn.run(["studies", "cancel", "x", "--connect", address], in: folder)
             #expect(unknown.code == 2 && unknown.err.contains("no study"), "\(unknown.err)")
+            // Another life of the coordinator knows it by its name too.
+            coordinator.process.send(SIGKILL)
+            _ = coordinator.wait()
+            coordinator = try Cairn.start(["coordinator", "--cluster", "cluster.yaml"], in: folder)
+            for _ in 0..<1000 where coordinator.text(coordinator.out).isEmpty { usleep(10_000) }
+            let again = try studies(["list"], address, in: folder)
+            #expect(again.map(\.name) == ["quick"] && again.map(\.state) == ["cancelled"])
+            let late = try Cairn.run(["studies", "pause", "quick", "--connect", address], in: folder)
+            #expect(late.code == 2 && late.err.contains("has ended"), "\(late.err)")
         }
     }
 

@@ -55,7 +55,9 @@ package struct StudyFile: Sendable {
         let names = oracles.map { ($0.descriptor.name, $0) }
         let oracle =
             root.has("oracle")
-            ? root.choice("oracle", among: names.map { (word: $0.0, value: $0.1) })
+            ? root.choice(
+                "oracle", among: names.map { (word: $0.0, value: $0.1) },
+                hint: "; one of your own is known where its cluster file is given too")
             : names.first { $0.0 == "downAndOutPut" }?.1
         // Without an oracle nobody can say whether these are right.
         if oracle == nil { for key in ["contract", "domain", "attack"] { _ = root.node(key) } }

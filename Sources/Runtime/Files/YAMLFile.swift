@@ -243,11 +243,14 @@ final class Section {
     }
 
     /// One of some words.
-    func choice<Value>(_ key: String, among choices: [(word: String, value: Value)]) -> Value? {
+    ///
+    /// - Parameter hint: the end of what is said of another word.
+    func choice<Value>(_ key: String, among choices: [(word: String, value: Value)], hint: String = "") -> Value? {
         guard let text = text(key) else { return nil }
         if let match = choices.first(where: { $0.word == text }) { return match.value }
         let meant = suggestion(for: text, among: choices.map(\.word)).map { "did you mean \($0)? " } ?? ""
-        report(key, "\(quoted(text)) is not known; \(meant)one of: \(choices.map(\.word).joined(separator: ", "))")
+        report(
+            key, "\(quoted(text)) is not known; \(meant)one of: \(choices.map(\.word).joined(separator: ", "))\(hint)")
         return nil
     }
 

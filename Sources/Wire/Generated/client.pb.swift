@@ -44,6 +44,9 @@ nonisolated struct PBSubmission: Sendable {
   /// Studies of a higher one go first.
   var priority: Int32 = 0
 
+  /// What people call the study. The coordinator takes it from the study file, whatever stands here.
+  var name: String = String()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -532,7 +535,7 @@ fileprivate nonisolated let _protobuf_package = "cairn"
 
 nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Submission"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}token\0\u{1}study\0\u{1}attachments\0\u{3}fresh_labels\0\u{1}share\0\u{1}priority\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}token\0\u{1}study\0\u{1}attachments\0\u{3}fresh_labels\0\u{1}share\0\u{1}priority\0\u{1}name\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -546,6 +549,7 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 4: try { try decoder.decodeSingularBoolField(value: &self.freshLabels) }()
       case 5: try { try decoder.decodeSingularDoubleField(value: &self.share) }()
       case 6: try { try decoder.decodeSingularInt32Field(value: &self.priority) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.name) }()
       default: break
       }
     }
@@ -570,6 +574,9 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.priority != 0 {
       try visitor.visitSingularInt32Field(value: self.priority, fieldNumber: 6)
     }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -580,6 +587,7 @@ nonisolated extension PBSubmission: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.freshLabels != rhs.freshLabels {return false}
     if lhs.share != rhs.share {return false}
     if lhs.priority != rhs.priority {return false}
+    if lhs.name != rhs.name {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
