@@ -64,7 +64,13 @@ package struct UnfinishedRun {
             isResumed = true
             return
         }
-        // A journal is never begun before the ticket is written.
+        // A journal is never begun here before the ticket is written; one that is here without may be a cluster's own.
+        if let process = Journal.user(of: folder) {
+            throw Problem(
+                description:
+                    "\(folder): is the storage folder of a coordinator, process \(process); choose another result folder "
+                    + "with --out")
+        }
         guard access("\(folder)/journal.sqlite", F_OK) != 0 else {
             throw Problem(
                 description:

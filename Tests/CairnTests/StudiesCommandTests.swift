@@ -43,6 +43,10 @@ import Testing
             #expect(try studies(["cancel", study.study], address, in: folder).map(\.state) == ["cancelled"])
             let result = running.wait()
             #expect(result.code == 1 && result.err.contains("cancelled"), "\(result.err)")
+            let inside = try Cairn.run(
+                ["run", Cairn.root.appending(path: "Studies/quick.yaml").path, "--connect", address, "--out", "."],
+                in: folder)
+            #expect(inside.code == 2 && inside.err.contains("storage folder of a coordinator"), "\(inside.err)")
             let unknown = try Cairn.run(["studies", "cancel", "x", "--connect", address], in: folder)
             #expect(unknown.code == 2 && unknown.err.contains("no study"), "\(unknown.err)")
             // Another life of the coordinator knows it by its name too.
