@@ -14,7 +14,7 @@ extension Coordinator {
         let seconds = finished.duration.seconds
         let items = finished.attempt.job.items.count
         let place = roster.place(of: finished.incarnation)
-        let pace = place.map { roster[at: $0].pace } ?? 1
+        let pace = place.map { roster.pace(at: $0) } ?? 1
         let calls = result.oracleCalls
         if place != nil, batch.kind.role == .worker { runs[k].statistics.busy += finished.duration }
         if let oracle = batch.oracle, calls > 0 {
@@ -127,7 +127,7 @@ extension Coordinator {
             switch runs[k].isSteered {
             case false?:
                 guard let worker = roster.idle(role, where: isAble),
-                    let items = runs[k].queue.take(shardSize(k, batch, pace: roster[at: worker].pace))
+                    let items = runs[k].queue.take(shardSize(k, batch, pace: roster.pace(at: worker)))
                 else { return false }
                 let job = JobID(study: runs[k].id, batch: runs[k].batchNumber, items: items)
                 guard runs[k].results?.isOpen(items) == true, !roster.isHeld(job) else { return true }
@@ -177,7 +177,7 @@ extension Coordinator {
         }
         runs[k].tries[job, default: .init()].number += 1
         let attempt = Attempt(job: job, number: runs[k].tries[job]!.number)
-        let (item, scale) = (seconds(job, k), Double(job.items.count) * roster[at: worker].pace)
+        let (item, scale) = (seconds(job, k), Double(job.items.count) * roster.pace(at: worker))
         let expected = item.map { $0.value * scale } ?? .infinity
         let charge = expected.isFinite ? expected : 0.1
         // Nothing waits behind what may kill its worker, or may last.
@@ -217,7 +217,7 @@ extension Coordinator {
                 continue
             }
             roster.time(place, at: worker)
-            let expected = item.value * Double(job.items.count) * roster[at: worker].pace
+            let expected = item.value * Double(job.items.count) * roster.pace(at: worker)
             time(lease.attempt, since: lease.since, expected, worker)
         }
     }

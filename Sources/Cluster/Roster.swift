@@ -11,8 +11,8 @@ package struct Roster: Sendable {
         package fileprivate(set) var held: ArraySlice<Lease> = []
         /// It missed three heartbeats: it gets nothing, and what it holds may be given to others too.
         package fileprivate(set) var isSuspect = false
-        /// Time that it takes for a job over the time that the average worker takes.
-        package fileprivate(set) var pace = 1.0
+        /// Time that it takes for a job, on a scale that is the same for all of its role and means nothing: see `pace`.
+        fileprivate var slowness = 1.0
         /// By oracle, attempts in a row that it ended without a result, and when the last of them did.
         fileprivate var failures: [OracleReference?: (count: Int, last: Instant)] = [:]
         /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
@@ -91,6 +91,8 @@ package struct Roster: Sendable {
     private var peers: [PeerID: Int] = [:]
     private var holders: [JobID: Holders] = [:]
     private var counts = Role.allCases.map { _ in 0 }
+    /// The sums of `slowness`.
+    private var slowness = Role.allCases.map { _ in 0.0 }
     /// The most slots that a member of a role had.
     private var mostSlots = Role.allCases.map { _ in 0 }
     /// Members by when they were heard of when they were put here; one entry each, the oldest first.
@@ -137,13 +139,16 @@ package struct Roster: Sendable {
         let before = remove(hello.incarnation)
         for lease in held { hold(lease.attempt.job, hello.incarnation) }
         var member = Member(hello: hello, peer: peer, lastHeard: now, held: held[...])
-        member.pace = before?.pace ?? 1
+        let known = before.flatMap { $0.hello.role == hello.role ? $0.slowness : nil }
+        let r = hello.role.index
+        member.slowness = known ?? (counts[r] > 0 ? slowness[r] / Double(counts[r]) : 1)
+        slowness[r] += member.slowness
         for lease in held { member.count(lease, 1) }
         let place = free.popLast() ?? members.count
         if place == members.count { members.append(member) } else { members[place] = member }
         places[hello.incarnation] = place
         peers[peer] = place
-        counts[hello.role.index] += 1
+        counts[r] += 1
         mostSlots[hello.role.index] = max(mostSlots[hello.role.index], hello.slots)
         if before?.isSuspect ?? true { silence.append((hello.incarnation, now)) }
         list(place)
@@ -166,7 +171,9 @@ package struct Roster: Sendable {
         members[place].held = []
         free.append(place)
         peers[member.peer] = nil
-        counts[member.hello.role.index] -= 1
+        let r = member.hello.role.index
+        counts[r] -= 1
+        slowness[r] = counts[r] == 0 ? 0 : slowness[r] - member.slowness
         for lease in member.held { unhold(lease.attempt.job, incarnation) }
         return member
     }
@@ -218,11 +225,28 @@ package struct Roster: Sendable {
     /// Notes that a lease is timed.
     package mutating func time(_ lease: Int, at place: Int) { members[place].held[lease].isTimed = true }
 
+    /// Time that a member takes for a job over the time that the average member of its role takes.
+    package func pace(at place: Int) -> Double {
+        let r = members[place].hello.role.index
+        return members[place].slowness * Double(counts[r]) / slowness[r]
+    }
+
     /// Learns from how long a job took.
     package mutating func note(_ seconds: Double, expected: Double, at place: Int) {
         guard expected.isFinite, expected > 1e-3 else { return }
-        let pace = members[place].pace
-        members[place].pace = min(16, max(1.0 / 16, pace * (0.8 + 0.2 * min(10, seconds / expected))))
+        let r = members[place].hello.role.index
+        let mean = slowness[r] / Double(counts[r])
+        let before = members[place].slowness
+        let after = min(16 * mean, max(mean / 16, before * (0.8 + 0.2 * min(10, seconds / expected))))
+        members[place].slowness = after
+        slowness[r] += after - before
+        // Jobs may become cheaper than they were thought to be for everybody: that makes nobody fast, and moves the scale.
+        guard !(0.25...4).contains(mean) else { return }
+        slowness[r] = 0
+        for place in places.values where members[place].hello.role.index == r {
+            members[place].slowness /= mean
+            slowness[r] += members[place].slowness
+        }
     }
 
     /// Notes that an attempt ended there, with a result or without.

@@ -96,6 +96,31 @@ import Testing
         print("\(curve), \(point): \((1000 * value).rounded() / 1000)")
     }
 
+    /// Only workers that differ from each other are fast or slow; work that is cheaper than it seemed is so for all.
+    @Test(arguments: [0.1, 1, 8]) func thePaceOfAWorkerIsAgainstTheOthers(surprise: Double) {
+        var roster = Roster()
+        for k in 1...4 {
+            let hello = ToCoordinator.Hello(
+                incarnation: Incarnation(UInt64(k)), role: .worker, name: "w\(k)", processID: 1, slots: 1, credit: 2,
+                oracles: [], testimonies: [:], numerics: "", held: [])
+            _ = roster.enter(hello, peer: PeerID(UInt64(k)), held: [], now: Instant(nanoseconds: 0))
+        }
+        let places = (1...4).map { roster.place(of: Incarnation($0))! }
+        for round in 0..<200 {
+            for (k, place) in places.enumerated() {
+                // The last takes three times as long. What is expected follows what was seen, as for any average.
+                let expected = (round < 20 ? 1 / surprise : 1.5) * roster.pace(at: place)
+                roster.note(k == 3 ? 3 : 1, expected: expected, at: place)
+            }
+        }
+        for (place, pace) in zip(places, [2.0 / 3, 2.0 / 3, 2.0 / 3, 2]) {
+            #expect(abs(roster.pace(at: place) - pace) < 0.01 * pace, "\(roster.pace(at: place))")
+        }
+        // Who leaves takes its part of the average along, and who comes is average.
+        _ = roster.remove(Incarnation(4))
+        #expect(abs(roster.pace(at: places[0]) - 1) < 0.01)
+    }
+
     @Test(arguments: [1, 2, 4, 6, 12]) func aStepOfOneSeedTakesLittleMoreThanItsRoundsOfCalls(workers: Int) {
         // Eleven points of two seconds for each of five steps, and one for the end.
         let world = run(seeds: 1, steps: 5, workers: workers) { _, _ in 2 }
