@@ -231,13 +231,14 @@ package struct Roster: Sendable {
         return members[place].slowness * Double(counts[r]) / slowness[r]
     }
 
-    /// Learns from how long a job took.
+    /// Learns from how long a job took: little from one, since it may have met what the next one does not, as a worker's first
+    /// of a surrogate; nothing from a short one.
     package mutating func note(_ seconds: Double, expected: Double, at place: Int) {
-        guard expected.isFinite, expected > 1e-3 else { return }
+        guard expected.isFinite, expected > 1e-2 else { return }
         let r = members[place].hello.role.index
         let mean = slowness[r] / Double(counts[r])
         let before = members[place].slowness
-        let after = min(16 * mean, max(mean / 16, before * (0.8 + 0.2 * min(10, seconds / expected))))
+        let after = min(16 * mean, max(mean / 16, before * (0.8 + 0.2 * min(4, seconds / expected))))
         members[place].slowness = after
         slowness[r] += after - before
         // Jobs may become cheaper than they were thought to be for everybody: that makes nobody fast, and moves the scale.
