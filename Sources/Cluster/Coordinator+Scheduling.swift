@@ -31,9 +31,11 @@ extension Coordinator {
             first: firstShard(batch))
     }
 
-    /// The first shards are small: nobody knows yet what an item costs, unless its oracle was called before.
+    /// The first shards are small: nobody knows yet what an item costs, unless its oracle was called before. Of one that was
+    /// not, an item may take minutes, and stand in the way of as many workers as there are items in its job.
     private func firstShard(_ batch: Batch) -> Int {
-        guard let oracle = batch.oracle, let call = callSeconds[oracle]?.value else { return settings.firstShard }
+        guard let oracle = batch.oracle else { return settings.firstShard }
+        guard let call = callSeconds[oracle]?.value else { return settings.firstCalls }
         let seconds = call * Double(batch.callsPerItem)
         return max(1, min(settings.firstShard, Int(min(settings.secondsPerJob / max(seconds, 1e-9), 1e6))))
     }
@@ -102,7 +104,8 @@ extension Coordinator {
         // What a silent worker holds.
         while let job = runs[k].urgent.first {
             let holders = roster.holders(of: job)
-            guard isOpen(job, k), !holders.isEmpty, holders.allSatisfy({ roster[$0]?.isSuspect == true }) else {
+            // Where two fell silent it may be the job that kills: it waits until one of them is lost, which counts.
+            guard isOpen(job, k), holders.count == 1, holders.allSatisfy({ roster[$0]?.isSuspect == true }) else {
                 _ = runs[k].urgent.popFirst()
                 continue
             }
@@ -184,7 +187,7 @@ extension Coordinator {
         let high = runs[k].isBlamed(job) ? .infinity : item.map { $0.high * scale } ?? .infinity
         // Where a job takes no time, or nobody knows which, the next heartbeat tells that it still runs.
         let isTimed = expected.isFinite && expected > 0.02
-        roster.lease(
+        let serial = roster.lease(
             Roster.Lease(
                 attempt: attempt, since: now, expected: expected, high: high, isTimed: isTimed, isCopy: isCopy,
                 charge: charge), at: worker)
@@ -196,7 +199,8 @@ extension Coordinator {
         runs[k].pass = virtualTime + charge / runs[k].submission.share
         runs[k].statistics.attempts += 1
         if isTimed { time(attempt, since: now, expected, worker) }
-        effects.append(.send(.assign(.init(attempt: attempt, work: work)), to: roster[at: worker].peer))
+        effects.append(
+            .send(.assign(.init(attempt: attempt, work: work, serial: serial)), to: roster[at: worker].peer))
     }
 
     // MARK: Second attempts

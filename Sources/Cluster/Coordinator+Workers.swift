@@ -14,10 +14,18 @@ extension Coordinator {
         // Whoever is let in costs memory until it has been silent for long; it says hello again until there is room.
         guard !isNew || roster.count < settings.maxWorkers else { return }
         let hello = believed(hello, &effects, now)
+        let known = roster[hello.incarnation]
         var held: [Roster.Lease] = []
         for attempt in hello.held where isWanted(attempt.job) {
             guard !held.contains(where: { $0.attempt.job == attempt.job }) else { continue }
-            held.append(Roster.Lease(attempt: attempt, since: now))
+            held.append(
+                known?.held.first { $0.attempt == attempt } ?? Roster.Lease(attempt: attempt, since: now))
+        }
+        // A hello that was said again, for want of an answer, may be older than what was assigned after the first one. Not on
+        // another connection: what the old one had not delivered is lost with it.
+        if let known, known.peer == peer {
+            let named = Set(held.map(\.attempt.job))
+            held += known.held.filter { !named.contains($0.attempt.job) && isOnItsWay($0, hello.heard, now) }
         }
         let before = roster.enter(hello, peer: peer, held: held, now: now)
         rosterChanged()
@@ -118,13 +126,19 @@ extension Coordinator {
         for attempt in heartbeat.held where !isWanted(attempt.job) {
             effects.append(.send(.cancel(attempt), to: peer))
         }
-        // A lease that its holder does not name, though it had a heartbeat's time to arrive, was lost on its way.
+        // A lease that its holder does not name, though its assignment has come, is lost.
         let held = Set(heartbeat.held)
         for lease in roster[at: place].held
-        where !held.contains(lease.attempt) && lease.since + max(.seconds(1), self.heartbeat * 2) <= now {
+        where !held.contains(lease.attempt) && !isOnItsWay(lease, heartbeat.heard, now) {
             _ = roster.release(lease.attempt.job, of: heartbeat.incarnation)
             giveBack(lease, cause: nil, &effects, now)
         }
+    }
+
+    /// Whether a lease that its holder did not name may be news to it: the assignment was not there when it spoke. A connection
+    /// that stands loses nothing, but may be slow, or read late.
+    private func isOnItsWay(_ lease: Roster.Lease, _ heard: ToCoordinator.Heard, _ now: Instant) -> Bool {
+        (heard.term != term || heard.serial < lease.serial) && now < lease.since + settings.lost
     }
 
     mutating func progressReceived(

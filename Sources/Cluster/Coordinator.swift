@@ -23,8 +23,9 @@ package struct Coordinator: Sendable {
         package var shardSize = 1024
         /// The most inputs per label or prediction job.
         package var rowsPerJob = 32_768
-        /// The most items of a job while nobody knows what an item costs.
+        /// The most items of a job while nobody knows what an item costs; and where it calls an oracle that may take minutes.
         package var firstShard = 8
+        package var firstCalls = 1
         /// What a job is cut to last, in seconds, when that is known.
         package var secondsPerJob = 1.0
         /// Where an oracle call takes so many seconds, each call of an ascent is a job of its own. A job costs about
@@ -127,6 +128,8 @@ package struct Coordinator: Sendable {
     private var lastStep: Instant?
     private var asleep: Duration = .zero
     var term: UInt64 = 0
+    /// Until then a new life gives nothing out: those that worked for the last one come back, and say what they hold.
+    private var reunion: Instant?
     var roster = Roster()
     /// Workers that were here lately: their last results may still come.
     var departed: [(incarnation: Incarnation, name: String)] = []
@@ -195,8 +198,9 @@ package struct Coordinator: Sendable {
     private var due: Instant? {
         var due = roster.nextSilence(suspect: suspicion, lost: settings.lost)
         if let time = overdue.first?.due { due = min(due ?? time, time) }
+        if let time = reunion { due = min(due ?? time, time) }
         for k in runs.indices {
-            if let time = runs[k].searchEnd { due = min(due ?? time, time) }
+            if !runs[k].isPaused, let time = runs[k].searchEnd { due = min(due ?? time, time) }
             if let time = forsakenAt(k) { due = min(due ?? time, time) }
         }
         return due
@@ -225,6 +229,9 @@ package struct Coordinator: Sendable {
                 runs[k].inherited = (runs[k].recorded.keys.max() ?? -1) + 1
                 resume(k, &effects, now)
             }
+            if term > 1, runs.contains(where: { $0.ending == nil }) {
+                reunion = now + max(.seconds(1), heartbeat * 4)
+            }
         case .received(let message, let peer): receive(message, peer, &effects, now)
         case .unreachable(let peer): disconnected(peer, &effects, now)
         case .validated(let submission, let study, let peer): validated(submission, study, peer, &effects, now)
@@ -241,18 +248,19 @@ package struct Coordinator: Sendable {
         case .tick: break
         }
         notice(&effects, now)
-        dispatch(&effects, now)
+        if reunion == nil { dispatch(&effects, now) }
         return effects
     }
 
     /// What time brings.
     private mutating func notice(_ effects: inout [Effect], _ now: Instant) {
+        if let end = reunion, end <= now { reunion = nil }
         for incarnation in roster.suspected(after: suspicion, now: now) { suspect(incarnation) }
         for incarnation in roster.silent(for: settings.lost, now: now) {
             lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
         }
         for k in runs.indices {
-            if let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
+            if !runs[k].isPaused, let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
             if let time = forsakenAt(k), time <= now { forsake(k, &effects, now) }
         }
         noteOverdue(now)
@@ -309,7 +317,7 @@ package struct Coordinator: Sendable {
                 run.tries[job] = nil
                 run.statistics.abandoned += 1
             }
-        case .studyPaused(let id, let isPaused): withRun(id) { $0.isPaused = isPaused }
+        case .studyPaused(let id, let isPaused): withRun(id) { $0.pause(isPaused, now: now) }
         case .studyEnded(let id, let ending):
             var old: Set<Digest> = []
             endings += 1

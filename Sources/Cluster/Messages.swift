@@ -86,11 +86,14 @@ package enum ToCoordinator: Sendable, Hashable {
         package var numerics: String
         /// Attempts that it holds, running, waiting or finished and not acknowledged.
         package var held: [Attempt]
+        package var heard: Heard
 
         package init(
             incarnation: Incarnation, role: Role, name: String, processID: Int32, slots: Int, credit: Int,
-            oracles: [OracleReference], testimonies: [OracleReference: Digest] = [:], numerics: String, held: [Attempt]
+            oracles: [OracleReference], testimonies: [OracleReference: Digest] = [:], numerics: String, held: [Attempt],
+            heard: Heard = .init()
         ) {
+            self.heard = heard
             self.incarnation = incarnation
             self.role = role
             self.name = name
@@ -108,10 +111,26 @@ package enum ToCoordinator: Sendable, Hashable {
     package struct Heartbeat: Sendable, Hashable {
         package var incarnation: Incarnation
         package var held: [Attempt]
+        package var heard: Heard
 
-        package init(incarnation: Incarnation, held: [Attempt]) {
+        package init(incarnation: Incarnation, held: [Attempt], heard: Heard = .init()) {
             self.incarnation = incarnation
             self.held = held
+            self.heard = heard
+        }
+    }
+
+    /// How much of a coordinator's assignments had come to a worker when it spoke: what it does not hold of those was lost or
+    /// is over, what comes after was on its way.
+    package struct Heard: Sendable, Hashable {
+        /// The life of the coordinator that it knew.
+        package var term: UInt64
+        /// The latest assignment of that life.
+        package var serial: UInt64
+
+        package init(term: UInt64 = 0, serial: UInt64 = 0) {
+            self.term = term
+            self.serial = serial
         }
     }
 
@@ -273,10 +292,13 @@ package enum FromCoordinator: Sendable, Hashable {
     package struct Assignment: Sendable, Hashable {
         package var attempt: Attempt
         package var work: Work
+        /// Counts the assignments of a worker in a life of the coordinator, from 1.
+        package var serial: UInt64
 
-        package init(attempt: Attempt, work: Work) {
+        package init(attempt: Attempt, work: Work, serial: UInt64 = 0) {
             self.attempt = attempt
             self.work = work
+            self.serial = serial
         }
     }
 

@@ -18,6 +18,8 @@ package struct Roster: Sendable {
         /// What it holds may well take so many nanoseconds, and so many jobs that nobody knows the time of.
         fileprivate var known: Int64 = 0
         fileprivate var unknown = 0
+        /// How many assignments it was sent.
+        fileprivate var assigned: UInt64 = 0
         /// Where it is listed: with those that hold as many jobs, between these two.
         fileprivate var level = -1
         fileprivate var previous = -1
@@ -55,6 +57,8 @@ package struct Roster: Sendable {
         package var isCopy = false
         /// Seconds that its study was charged for it.
         package var charge = 0.0
+        /// Which of the assignments of its holder it is, from 1; 0 if the holder told of it.
+        package fileprivate(set) var serial: UInt64 = 0
 
         /// `high`, in numbers whose sums are exact.
         fileprivate var nanoseconds: Int64? { high.isFinite ? Int64(min(high, 1e6) * 1e9) : nil }
@@ -141,6 +145,7 @@ package struct Roster: Sendable {
         var member = Member(hello: hello, peer: peer, lastHeard: now, held: held[...])
         let known = before.flatMap { $0.hello.role == hello.role ? $0.slowness : nil }
         let r = hello.role.index
+        member.assigned = before?.assigned ?? 0
         member.slowness = known ?? (counts[r] > 0 ? slowness[r] / Double(counts[r]) : 1)
         slowness[r] += member.slowness
         for lease in held { member.count(lease, 1) }
@@ -198,11 +203,16 @@ package struct Roster: Sendable {
     /// Who holds a lease on a job, in the order in which they got it.
     package func holders(of job: JobID) -> [Incarnation] { holders[job]?.all ?? [] }
 
-    package mutating func lease(_ lease: Lease, at place: Int) {
+    /// - Returns: the serial of its assignment.
+    package mutating func lease(_ lease: Lease, at place: Int) -> UInt64 {
+        members[place].assigned += 1
+        var lease = lease
+        lease.serial = members[place].assigned
         members[place].held.append(lease)
         members[place].count(lease, 1)
         hold(lease.attempt.job, members[place].hello.incarnation)
         list(place)
+        return lease.serial
     }
 
     /// Ends a lease; nil if there was none.

@@ -83,7 +83,8 @@ struct StudyRun: Sendable {
 
     /// Seconds of slots that it was charged, over its share: whoever had the least goes next.
     var pass = 0.0
-    var isPaused = false
+    private(set) var isPaused = false
+    private var pausedSince: Instant?
     var batchSince: Instant
     /// When its first stage of ascent began.
     var searchSince: Instant?
@@ -168,6 +169,17 @@ struct StudyRun: Sendable {
         } else if room < 0.5 {
             shardSizes[kind] = max(1, min(size, Int(Double(items) * room)))
         }
+    }
+
+    /// Pauses it, or lets it go on: the time of its search stands still meanwhile.
+    mutating func pause(_ isPaused: Bool, now: Instant) {
+        if let since = pausedSince, !isPaused {
+            let pause = now - max(since, searchSince ?? since)
+            searchSince = searchSince.map { $0 + pause }
+            searchEnd = searchEnd.map { $0 + pause }
+        }
+        self.isPaused = isPaused
+        pausedSince = isPaused ? pausedSince ?? now : nil
     }
 
     /// Whether something waits to be leased, a copy if nothing else.

@@ -91,7 +91,8 @@ package struct Worker: Sendable {
     private enum Stage: Sendable {
         /// Lacks blobs, or waits for a slot.
         case waiting
-        case started
+        /// Under this name, whatever it is called by now.
+        case started(as: Attempt)
         /// Not wanted any more, but not ended.
         case stopping(since: Instant)
         case done(ToCoordinator.Finished, sendAgain: Instant)
@@ -130,7 +131,8 @@ package struct Worker: Sendable {
     private var wait: Duration
     private var heartbeat: Duration = .milliseconds(250)
     private var nextHeartbeat: Instant?
-    private var term: UInt64?
+    /// The coordinator's life, and the latest of its assignments.
+    private var heard = ToCoordinator.Heard()
     private var publisher: String?
     /// Blobs at hand, the latest used last.
     private var blobs: [BlobReference] = []
@@ -241,7 +243,7 @@ package struct Worker: Sendable {
             isRegistered = true
             nextHello = nil
             wait = settings.retry
-            term = welcome.term
+            if heard.term != welcome.term { heard = .init(term: welcome.term) }
             heartbeat = welcome.heartbeat
             nextHeartbeat = now + heartbeat
             // A trainer needs nothing that is published: it comes from there.
@@ -284,12 +286,17 @@ package struct Worker: Sendable {
 
     private mutating func take(_ assignment: FromCoordinator.Assignment, _ effects: inout [Effect], _ now: Instant) {
         let (job, work) = (assignment.attempt.job, assignment.work)
+        heard.serial = max(heard.serial, assignment.serial)
         // Repeated: it is here already. Superseded: the newer number counts.
         if let holding = holdings[job] {
-            if case .done(var finished, _) = holding.stage {
+            switch holding.stage {
+            case .done(var finished, _):
                 finished.attempt = assignment.attempt
                 holdings[job]!.attempt = assignment.attempt
                 deliver(finished, &effects, now)
+            case .waiting, .started:
+                if assignment.attempt.number > holding.attempt.number { holdings[job]!.attempt = assignment.attempt }
+            case .stopping: break
             }
             return
         }
@@ -323,9 +330,9 @@ package struct Worker: Sendable {
             holdings[job] = nil
             lacking.removeAll { $0 == job }
         case .done: acknowledged(attempt)
-        case .started:
+        case .started(let name):
             holdings[job]!.stage = .stopping(since: now)
-            effects.append(.stop(holding.attempt))
+            effects.append(.stop(name))
         case .stopping: break
         }
     }
@@ -348,7 +355,7 @@ package struct Worker: Sendable {
                         processID: settings.processID, slots: settings.slots,
                         credit: settings.slots + settings.prefetch,
                         oracles: settings.oracles, testimonies: settings.testimonies, numerics: settings.numerics,
-                        held: held))))
+                        held: held, heard: heard))))
     }
 
     private mutating func repeatWhatIsDue(_ effects: inout [Effect], _ now: Instant) {
@@ -357,7 +364,7 @@ package struct Worker: Sendable {
         if let due = nextHeartbeat, due <= now {
             nextHeartbeat = now + heartbeat
             effects.append(
-                .send(.heartbeat(.init(incarnation: settings.incarnation, held: held))))
+                .send(.heartbeat(.init(incarnation: settings.incarnation, held: held, heard: heard))))
         }
         sendAgain(before: now, &effects, now)
         for k in fetches.indices where fetches[k].askAgain <= now {
@@ -379,7 +386,7 @@ package struct Worker: Sendable {
         while started.count < settings.slots + ahead, let job = waiting.popFirst() {
             guard let holding = holdings[job], case .waiting = holding.stage else { continue }
             for blob in holding.work.needs { keep(blob) }
-            holdings[job]!.stage = .started
+            holdings[job]!.stage = .started(as: holding.attempt)
             started.append(job)
             effects.append(.start(holding.attempt, holding.work))
         }

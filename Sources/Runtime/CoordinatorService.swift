@@ -14,8 +14,9 @@ package final class CoordinatorService {
     private let journal: Journal?
     private let shelf: BlobShelf
     private let mailbox = Mailbox<Coordinator.Event>()
-    private let planning = WorkThread()
-    /// Reads what is submitted: not behind the plan of a study, which can take long to make its data.
+    /// Make the plans of the studies that go on: none behind that of another, which can take long to make its data.
+    private var planners: [StudyID: WorkThread] = [:]
+    /// Reads what is submitted.
     private let checking = WorkThread()
     /// Takes items on their courses: not behind the plan of another study.
     private let steering = WorkThread()
@@ -187,9 +188,17 @@ package final class CoordinatorService {
         }
     }
 
+    private func planner(_ study: StudyID) -> WorkThread {
+        let thread = planners[study] ?? WorkThread()
+        planners[study] = thread
+        return thread
+    }
+
     private func perform(_ effect: Coordinator.Effect, _ events: inout [Coordinator.Event]) {
         switch effect {
-        case .persist(let new): if journal != nil { facts += new }
+        case .persist(let new):
+            if journal != nil { facts += new }
+            for case .studyEnded(let study, _) in new { planners.removeValue(forKey: study)?.stop() }
         case .send(let message, let peer): send(message, peer)
         case .publish(let study, let version, let blob):
             guard blob.size <= Codec.longestPublished, let bytes = shelf.bytes(blob.digest) else { return }
@@ -210,7 +219,7 @@ package final class CoordinatorService {
             }
         case .begin(let study, let submission):
             let (mailbox, oracles, shelf, threads) = (mailbox, oracles, shelf, ClusterFile.cores)
-            planning.perform {
+            planner(study).perform {
                 func fail(_ reason: String) {
                     let step = PlanStep(next: .failed(reason), phase: .done)
                     mailbox.post(.planned(study, nil, step))
@@ -229,14 +238,14 @@ package final class CoordinatorService {
             }
         case .advance(let study, let plan, let results):
             let (mailbox, threads) = (mailbox, ClusterFile.cores)
-            planning.perform {
+            planner(study).perform {
                 var plan = plan
                 let step = plan.next(results, threads: threads)
                 mailbox.post(.planned(study, plan, step))
             }
         case .lookUp(let study, let batch, let oracle, let points, let dimension):
             let (mailbox, ledger) = (mailbox, ledger)
-            planning.perform {
+            planner(study).perform {
                 mailbox.post(.known(study, batch: batch, ledger(oracle, points, dimension)))
             }
         case .pursue(let study, let batch, let content, let item, let course, let answers, let asksLedger):
@@ -259,7 +268,7 @@ package final class CoordinatorService {
             }
         case .write(let study, let outcome, let statistics):
             let (mailbox, shelf) = (mailbox, shelf)
-            planning.perform {
+            planner(study).perform {
                 let files = ResultFolder(outcome, statistics).files { shelf.bytes($0) }
                 mailbox.post(
                     .written(

@@ -35,6 +35,7 @@ package struct UnfinishedRun {
     package init(in result: String, inputs: StudyInputs, resume: Bool) throws {
         folder = URL(filePath: "\(result)/state").path
         let path = "\(folder)/submission.json"
+        try? FileManager.default.removeItem(atPath: Self.over(folder))
         let study = Digest(
             of: Array(inputs.file.effective.utf8) + inputs.blobs.flatMap { Digest(of: $0.bytes).bytes }
         ).description
@@ -102,6 +103,12 @@ package struct UnfinishedRun {
     /// All events so far, one a line.
     package var recorded: [UInt8] { (try? Data(contentsOf: URL(filePath: events))).map { [UInt8]($0) } ?? [] }
 
-    /// The run is over: nothing of it is needed any more.
-    package func remove() { try? FileManager.default.removeItem(atPath: folder) }
+    /// The run is over: nothing of it is needed any more. It goes at once, under this name: of half of it no run could go on.
+    package func remove() {
+        rename(folder, Self.over(folder))
+        try? FileManager.default.removeItem(atPath: Self.over(folder))
+    }
+
+    /// What a run leaves that is killed while it removes the folder.
+    private static func over(_ folder: String) -> String { folder + ".over" }
 }

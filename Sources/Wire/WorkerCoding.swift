@@ -135,6 +135,8 @@ extension PBHello {
         }
         numerics = hello.numerics
         held = hello.held.map(PBAttempt.init)
+        term = hello.heard.term
+        heard = hello.heard.serial
     }
 
     var value: ToCoordinator.Hello {
@@ -160,7 +162,7 @@ extension PBHello {
                 incarnation: Incarnation(incarnation), role: role, name: try text(name, upTo: 256, "a worker's name"),
                 processID: processID, slots: Int(slots), credit: Int(credit), oracles: known, testimonies: said,
                 numerics: try text(numerics, "numerics"),
-                held: try attempts(held))
+                held: try attempts(held), heard: .init(term: term, serial: heard))
         }
     }
 }
@@ -169,10 +171,16 @@ extension PBHeartbeat {
     init(_ heartbeat: ToCoordinator.Heartbeat) {
         incarnation = heartbeat.incarnation.value
         held = heartbeat.held.map(PBAttempt.init)
+        term = heartbeat.heard.term
+        heard = heartbeat.heard.serial
     }
 
     var value: ToCoordinator.Heartbeat {
-        get throws(WireError) { .init(incarnation: Incarnation(incarnation), held: try attempts(held)) }
+        get throws(WireError) {
+            .init(
+                incarnation: Incarnation(incarnation), held: try attempts(held), heard: .init(term: term, serial: heard)
+            )
+        }
     }
 }
 
@@ -322,6 +330,7 @@ extension PBAssignment {
     /// - Parameter list: of one batch, with work that asks for the same.
     init(_ list: [FromCoordinator.Assignment]) {
         attempts = .init(list.map(\.attempt))
+        serial = list.last?.serial ?? 0
         var rows: [Double] = []
         for assignment in list {
             switch assignment.work {
@@ -339,7 +348,7 @@ extension PBAssignment {
     var value: FromCoordinator {
         get throws(WireError) {
             let (all, work) = (try attempts.values, try work.value)
-            if all.count == 1 { return .assign(.init(attempt: all[0], work: work)) }
+            if all.count == 1 { return .assign(.init(attempt: all[0], work: work, serial: serial)) }
             var list: [FromCoordinator.Assignment] = []
             list.reserveCapacity(all.count)
             let cuts = Cuts(all)
@@ -347,12 +356,12 @@ extension PBAssignment {
             case .label(let oracle, let points, let gradient):
                 try cuts.each([points.count]) { attempt, parts in
                     let work = Work.label(oracle, points: Array(points[parts[0]]), gradient: gradient)
-                    list.append(.init(attempt: attempt, work: work))
+                    list.append(.init(attempt: attempt, work: work, serial: serial))
                 }
             case .predict(let parameters, let inputs):
                 try cuts.each([inputs.count]) { attempt, parts in
                     let work = Work.predict(parameters: parameters, inputs: Array(inputs[parts[0]]))
-                    list.append(.init(attempt: attempt, work: work))
+                    list.append(.init(attempt: attempt, work: work, serial: serial))
                 }
             case .train, .ascend, .probe: throw WireError("one piece of work of several jobs")
             }
@@ -445,6 +454,7 @@ extension PBFromCoordinator {
             assign = .with {
                 $0.attempts = .init([assignment.attempt])
                 $0.work = .init(assignment.work)
+                $0.serial = assignment.serial
             }
         case .assignments(let list): assign = .init(list)
         case .acknowledge(let attempt): acknowledge = .init([attempt])

@@ -28,6 +28,7 @@ import Wire
         var settings = Coordinator.Settings()
         settings.shardSize = 9
         settings.rowsPerJob = 200
+        settings.firstCalls = 8
         settings.crashLimit = 1000
         let world = World(
             workers: 3, settings: settings,
@@ -74,6 +75,7 @@ import Wire
         let first = try alone(study).get()
         var settings = Coordinator.Settings()
         settings.shardSize = 4
+        settings.steeredCost = .infinity
         let world = World(workers: 2, settings: settings)
         var poison: [Double]?
         world.murder = { work, _ in
@@ -192,6 +194,7 @@ import Wire
 
         var settings = Coordinator.Settings()
         settings.shardSize = 2
+        settings.steeredCost = .infinity
         let slow = World(workers: 1, settings: settings)
         #expect(slow.run(smallStudy { $0.search.wallClock = .seconds(1) }))
         #expect(slow.outcome?.incomplete.contains { $0.contains("wall-clock") } == true)
@@ -254,6 +257,7 @@ import Wire
         settings.crashLimit = crashLimit
         settings.rowsPerJob = rowsPerJob
         settings.firstShard = 100
+        settings.firstCalls = 100
         let coordinator = CoordinatorBox(settings: settings)
         _ = coordinator.step(.started, at: start)
         let study = StudyID(9)
@@ -463,14 +467,61 @@ import Wire
         #expect(part.job.items.count == 13 && counted.repeatedCalls == 13 && counted.duplicatesDropped == 2)
     }
 
+    /// A coordinator that reads late finds a second hello, said for want of an answer to the first: it is older than what was
+    /// assigned after that, and takes none of it back.
+    @Test func aHelloThatIsSaidTwiceTakesNothingBack() {
+        let (coordinator, _) = labelling()
+        let given = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        #expect(!given.isEmpty)
+        let again = coordinator.step(.received(hello(1), from: peer), at: start + .milliseconds(1))
+        #expect(assignments(again, to: peer) == [])
+        // On another connection it says what there is: the old one may not have delivered it.
+        let other = PeerID(33)
+        let anew = coordinator.step(.received(hello(1), from: other), at: start + .milliseconds(2))
+        #expect(assignments(anew, to: other).map(\.attempt.job).contains(given[0].job))
+    }
+
+    /// What the workers of a coordinator's last life hold is not given to whoever comes back first.
+    @Test func aNewLifeWaitsForThoseWhoWorkedForTheLastOne() throws {
+        let (before, _) = labelling()
+        let given = assignments(before.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
+        let job = try #require(given.first)
+        let submission = ToCoordinator.Submission(token: 1, study: "", attachments: [])
+        var settings = Coordinator.Settings()
+        (settings.rowsPerJob, settings.firstShard, settings.firstCalls) = (100, 100, 100)
+        var after = Coordinator(
+            settings: settings, facts: [.termBegan(1), .studyAccepted(job.job.study, submission)], at: start)
+        _ = after.step(.started, at: start)
+        let batch = Batch(
+            .label(
+                OracleReference(name: "downAndOutPut", fingerprint: "downAndOutPut/1"),
+                points: [Double](repeating: 0.5, count: 5000)), dimension: 5)
+        _ = after.step(.planned(job.job.study, nil, PlanStep(next: .batch(batch), phase: .label)), at: start)
+        _ = after.step(.known(job.job.study, batch: 0, []), at: start)
+        let stranger = PeerID(21)
+        #expect(assignments(after.step(.received(hello(2), from: stranger), at: start), to: stranger) == [])
+        let back = after.step(.received(hello(1, held: [job]), from: peer), at: start + .milliseconds(300))
+        #expect(assignments(back, to: peer) == [])
+        let due = try #require(after.deadline)
+        let effects = after.step(.tick, at: max(due, start + .seconds(1)))
+        let others = assignments(effects, to: stranger) + assignments(effects, to: peer)
+        #expect(!others.isEmpty && others.allSatisfy { !$0.attempt.job.items.overlaps(job.job.items) })
+    }
+
     @Test func heartbeatsKeepAWorkerAndFindLostAssignments() {
         let (coordinator, _) = labelling()
         let jobs = assignments(coordinator.step(.received(hello(1), from: peer), at: start), to: peer).map(\.attempt)
-        // The second assignment got lost: the heartbeat does not name it.
+        // A heartbeat that does not name the second assignment may be older than that, and only read late; or it was lost.
         let later = start + .seconds(9)
-        let effects = coordinator.step(
-            .received(.heartbeat(.init(incarnation: Incarnation(1), held: [jobs[0]])), from: peer), at: later)
-        #expect(assignments(effects, to: peer).map(\.attempt) == [Attempt(job: jobs[1].job, number: 2)])
+        func beat(_ heard: ToCoordinator.Heard) -> [Attempt] {
+            let beat = ToCoordinator.Heartbeat(incarnation: Incarnation(1), held: [jobs[0]], heard: heard)
+            let effects = coordinator.step(.received(.heartbeat(beat), from: peer), at: later)
+            return assignments(effects, to: peer).map(\.attempt)
+        }
+        for old in [.init(), .init(term: 1, serial: 1), .init(term: 2, serial: 9)] as [ToCoordinator.Heard] {
+            #expect(beat(old) == [])
+        }
+        #expect(beat(.init(term: 1, serial: 2)) == [Attempt(job: jobs[1].job, number: 2)])
         #expect(coordinator.step(.tick, at: start + .seconds(12)).isEmpty, "it was heard of three seconds ago")
         // A heartbeat of nobody asks for a hello.
         let stranger = coordinator.step(

@@ -117,7 +117,7 @@ final class World {
         for (attachment, bytes) in attachments { blobs[attachment.blob.digest] = bytes }
         for (attachment, _) in attachments { _ = coordinator.step(.stored(attachment.blob), at: now) }
         perform(coordinator.step(.validated(submission, id, from: client), at: now), study)
-        let limit = now + .seconds(3600)
+        let limit = now + .seconds(7200)
         var steps = 0
         while failure == nil && outcome == nil, let next = agenda.popLast(), next.at < limit {
             steps += 1

@@ -167,6 +167,11 @@ nonisolated struct PBHello: Sendable {
   /// oracles have the same fingerprint and another digest are not given the same work.
   var testimonies: [Data] = []
 
+  /// As in a heartbeat.
+  var term: UInt64 = 0
+
+  var heard: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -198,6 +203,12 @@ nonisolated struct PBHeartbeat: Sendable {
 
   var held: [PBAttempt] = []
 
+  /// The life of the coordinator that it knows, and the serial of the latest assignment that has come from it: what it does
+  /// not hold of those was lost or is over, what comes after is on its way.
+  var term: UInt64 = 0
+
+  var heard: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -227,6 +238,12 @@ nonisolated struct PBAssignment: @unchecked Sendable {
   var hasAttempts: Bool {_storage._attempts != nil}
   /// Clears the value of `attempts`. Subsequent reads from it will return its default value.
   mutating func clearAttempts() {_uniqueStorage()._attempts = nil}
+
+  /// Counts the assignments of a worker in a life of the coordinator; of several, the last one's.
+  var serial: UInt64 {
+    get {_storage._serial}
+    set {_uniqueStorage()._serial = newValue}
+  }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -609,7 +626,7 @@ nonisolated extension PBAttempts: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0\u{1}testimonies\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}role\0\u{1}name\0\u{3}process_id\0\u{1}credit\0\u{1}oracles\0\u{1}numerics\0\u{1}held\0\u{1}slots\0\u{1}testimonies\0\u{1}term\0\u{1}heard\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -627,6 +644,8 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.held) }()
       case 9: try { try decoder.decodeSingularUInt32Field(value: &self.slots) }()
       case 10: try { try decoder.decodeRepeatedBytesField(value: &self.testimonies) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.term) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.heard) }()
       default: break
       }
     }
@@ -663,6 +682,12 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if !self.testimonies.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.testimonies, fieldNumber: 10)
     }
+    if self.term != 0 {
+      try visitor.visitSingularUInt64Field(value: self.term, fieldNumber: 11)
+    }
+    if self.heard != 0 {
+      try visitor.visitSingularUInt64Field(value: self.heard, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -677,6 +702,8 @@ nonisolated extension PBHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if lhs.held != rhs.held {return false}
     if lhs.slots != rhs.slots {return false}
     if lhs.testimonies != rhs.testimonies {return false}
+    if lhs.term != rhs.term {return false}
+    if lhs.heard != rhs.heard {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -724,7 +751,7 @@ nonisolated extension PBWelcome: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension PBHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}held\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}held\0\u{1}term\0\u{1}heard\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -734,6 +761,8 @@ nonisolated extension PBHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Message
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.incarnation) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.held) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.term) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.heard) }()
       default: break
       }
     }
@@ -746,12 +775,20 @@ nonisolated extension PBHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Message
     if !self.held.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.held, fieldNumber: 2)
     }
+    if self.term != 0 {
+      try visitor.visitSingularUInt64Field(value: self.term, fieldNumber: 3)
+    }
+    if self.heard != 0 {
+      try visitor.visitSingularUInt64Field(value: self.heard, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: PBHeartbeat, rhs: PBHeartbeat) -> Bool {
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.held != rhs.held {return false}
+    if lhs.term != rhs.term {return false}
+    if lhs.heard != rhs.heard {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -759,11 +796,12 @@ nonisolated extension PBHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Assignment"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}work\0\u{1}attempts\0\u{c}\u{1}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}work\0\u{1}attempts\0\u{1}serial\0\u{c}\u{1}\u{1}")
 
   fileprivate class _StorageClass {
     var _work: PBWork? = nil
     var _attempts: PBAttempts? = nil
+    var _serial: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -776,6 +814,7 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
     init(copying source: _StorageClass) {
       _work = source._work
       _attempts = source._attempts
+      _serial = source._serial
     }
   }
 
@@ -796,6 +835,7 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
         switch fieldNumber {
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._work) }()
         case 3: try { try decoder.decodeSingularMessageField(value: &_storage._attempts) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._serial) }()
         default: break
         }
       }
@@ -814,6 +854,9 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
       try { if let v = _storage._attempts {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
       } }()
+      if _storage._serial != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._serial, fieldNumber: 4)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -825,6 +868,7 @@ nonisolated extension PBAssignment: SwiftProtobuf.Message, SwiftProtobuf._Messag
         let rhs_storage = _args.1
         if _storage._work != rhs_storage._work {return false}
         if _storage._attempts != rhs_storage._attempts {return false}
+        if _storage._serial != rhs_storage._serial {return false}
         return true
       }
       if !storagesAreEqual {return false}
