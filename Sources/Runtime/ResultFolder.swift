@@ -139,7 +139,10 @@ struct ResultFolder {
             table.append(("weight \(variant.weight)", row(variant.table)))
         }
         let suspicious = outcome.findings.indices.filter { outcome.findings[$0].isSuspicious }
-        let base = outcome.origins.count { $0 == .base }
+        // Of the samples that are known to be right, those that were taken away. What was corrected was wrong: the oracle said so.
+        let isKnown = outcome.origins.contains(.mislabelled)
+        let right = outcome.origins.count { $0 != .mislabelled }
+        let lost = outcome.flagged.count { $0.label == nil && outcome.origins[$0.row] != .mislabelled }
         let calls = outcome.oracleCalls
         let search = JSON.object([
             ("seeds", .integer(outcome.seeds)),
@@ -177,7 +180,7 @@ struct ResultFolder {
                     ("base", .integer(count(.base))),
                 ])
             ),
-            ("falsePositiveRate", base > 0 ? .number(Double(count(.base)) / Double(base)) : .null),
+            ("falsePositiveRate", isKnown && right > 0 ? .number(Double(lost) / Double(right)) : .null),
         ])
         let mitigation = JSON.object([
             ("action", .text(study.mitigation.action.rawValue)),
