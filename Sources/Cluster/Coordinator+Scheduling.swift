@@ -105,7 +105,7 @@ extension Coordinator {
         while let job = runs[k].urgent.first {
             let holders = roster.holders(of: job)
             // Where two fell silent it may be the job that kills: it waits until one of them is lost, which counts.
-            guard isOpen(job, k), holders.count == 1, holders.allSatisfy({ roster[$0]?.isSuspect == true }) else {
+            guard isOpen(job, k), holders.count == 1, roster[holders[0]]?.isSuspect == true else {
                 _ = runs[k].urgent.popFirst()
                 continue
             }

@@ -23,8 +23,9 @@ package struct Coordinator: Sendable {
         package var shardSize = 1024
         /// The most inputs per label or prediction job.
         package var rowsPerJob = 32_768
-        /// The most items of a job while nobody knows what an item costs; and where it calls an oracle that may take minutes.
+        /// The most items of a job while nobody knows what an item costs.
         package var firstShard = 8
+        /// The same where an item calls an oracle, which may take minutes.
         package var firstCalls = 1
         /// What a job is cut to last, in seconds, when that is known.
         package var secondsPerJob = 1.0
@@ -200,7 +201,7 @@ package struct Coordinator: Sendable {
         if let time = overdue.first?.due { due = min(due ?? time, time) }
         if let time = reunion { due = min(due ?? time, time) }
         for k in runs.indices {
-            if !runs[k].isPaused, let time = runs[k].searchEnd { due = min(due ?? time, time) }
+            if let time = runs[k].searchDeadline { due = min(due ?? time, time) }
             if let time = forsakenAt(k) { due = min(due ?? time, time) }
         }
         return due
@@ -260,7 +261,7 @@ package struct Coordinator: Sendable {
             lose(incarnation, cause: "silent for \(settings.lost)", isPlanned: false, &effects, now)
         }
         for k in runs.indices {
-            if !runs[k].isPaused, let end = runs[k].searchEnd, end <= now { endSearch(k, &effects, now) }
+            if let end = runs[k].searchDeadline, end <= now { endSearch(k, &effects, now) }
             if let time = forsakenAt(k), time <= now { forsake(k, &effects, now) }
         }
         noteOverdue(now)

@@ -171,6 +171,9 @@ struct StudyRun: Sendable {
         }
     }
 
+    /// When the search's time is over if nothing changes; nil while it has no limit, or stands still.
+    var searchDeadline: Instant? { isPaused ? nil : searchEnd }
+
     /// Pauses it, or lets it go on: the time of its search stands still meanwhile.
     mutating func pause(_ isPaused: Bool, now: Instant) {
         if let since = pausedSince, !isPaused {

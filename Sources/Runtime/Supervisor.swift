@@ -38,6 +38,13 @@ package final class Supervisor {
         var wait: Duration = .milliseconds(100)
         var quickDeaths = 0
         var words: LastWords?
+
+        /// Its process is no more.
+        mutating func noteEnd() {
+            close(input)
+            process = 0
+            input = -1
+        }
     }
 
     private var cluster: ClusterFile
@@ -78,18 +85,7 @@ package final class Supervisor {
     /// - Returns: the coordinator's address.
     /// - Throws: `SupervisorError` if the coordinator does not come up.
     package func start() throws -> String {
-        children.append(Child(name: "coordinator", arguments: ["coordinator"] + common))
-        var found: String?
-        while found == nil {
-            let (reading, writing) = try makePipe()
-            defer { close(reading) }
-            do {
-                defer { close(writing) }
-                try launch(&children[0], output: writing)
-            }
-            found = try readAddress(reading)
-        }
-        let address = found!
+        let address = try startCoordinator()
         // Whoever knows this address must find the coordinator's next life there.
         cluster.bind = address
         try writeCluster()
@@ -107,6 +103,20 @@ package final class Supervisor {
 
     private var common: [String] {
         ["--cluster", "\(folder)/cluster.yaml", "--exit-on-end-of-input", "--log-level", logger.logLevel.rawValue]
+    }
+
+    /// Starts the first child, again if a signal ends it before it has an address.
+    private func startCoordinator() throws -> String {
+        children.append(Child(name: "coordinator", arguments: ["coordinator"] + common))
+        while true {
+            let (reading, writing) = try makePipe()
+            defer { close(reading) }
+            do {
+                defer { close(writing) }
+                try launch(&children[0], output: writing)
+            }
+            if let address = try readAddress(reading) { return address }
+        }
     }
 
     /// The first line that a coordinator prints: its address. Nil if a signal ended it before: it can be started again.
@@ -127,9 +137,7 @@ package final class Supervisor {
                     if !hasEnded { usleep(2000) }
                 }
                 if hasEnded {
-                    close(children[0].input)
-                    children[0].process = 0
-                    children[0].input = -1
+                    children[0].noteEnd()
                     children[0].quickDeaths += 1
                     if Self.exitCode(status) == nil, children[0].quickDeaths < Self.mostQuickDeaths {
                         logger.warning(
@@ -171,9 +179,7 @@ package final class Supervisor {
             var cause = Self.words(status)
             if !isRestart, let words = children[k].words?.tail, !words.isEmpty { cause += ", after writing: \(words)" }
             exits.append(Exit(name: children[k].name, incarnation: children[k].incarnation, cause: cause))
-            close(children[k].input)
-            children[k].process = 0
-            children[k].input = -1
+            children[k].noteEnd()
             guard !isStopping else { continue }
             if isRestart {
                 children[k].due = .now

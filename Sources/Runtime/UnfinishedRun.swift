@@ -103,7 +103,8 @@ package struct UnfinishedRun {
     /// All events so far, one a line.
     package var recorded: [UInt8] { (try? Data(contentsOf: URL(filePath: events))).map { [UInt8]($0) } ?? [] }
 
-    /// The run is over: nothing of it is needed any more. It goes at once, under this name: of half of it no run could go on.
+    /// The run is over: nothing of it is needed any more. It loses its name first: who is killed meanwhile leaves no half from which
+    /// `--resume` would try to go on.
     package func remove() {
         rename(folder, Self.over(folder))
         try? FileManager.default.removeItem(atPath: Self.over(folder))
